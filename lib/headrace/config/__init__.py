@@ -1,0 +1,30 @@
+"""Configuration: base < environment < --set, typed and validated; the only reader of settings and environment."""
+
+from headrace.config.settings import (
+    EnginesSettings,
+    IngestSettings,
+    PublishSettings,
+    ServeSettings,
+    Settings,
+    SparkSettings,
+    StoreSettings,
+    load,
+    redacted,
+)
+from headrace.config.variables import data_folder, java_home, maven_repository, secret
+
+__all__ = [
+    "EnginesSettings",
+    "IngestSettings",
+    "PublishSettings",
+    "ServeSettings",
+    "Settings",
+    "SparkSettings",
+    "StoreSettings",
+    "data_folder",
+    "java_home",
+    "load",
+    "maven_repository",
+    "redacted",
+    "secret",
+]

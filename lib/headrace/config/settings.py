@@ -1,0 +1,189 @@
+"""Typed settings and how they are put together."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from headrace.config import variables
+from headrace.errors import ConfigError, nearest
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SparkSettings(_Section):
+    master: str
+    driver_memory: str
+    shuffle_partitions: int = Field(ge=0)
+    class_data_sharing: bool
+
+
+class StoreSettings(_Section):
+    kind: Literal["dynamodb", "memory"]
+    table: str = Field(pattern=r"^[A-Za-z0-9_.-]{3,255}$")
+    region: str
+    endpoint: str
+    create_table: bool
+
+
+class IngestSettings(_Section):
+    max_quarantine_share: float = Field(ge=0, le=1)
+    multiline: bool
+
+
+class PublishSettings(_Section):
+    lease_s: int = Field(ge=5)
+    retry_s: int = Field(ge=1)
+    rollback_window: int = Field(ge=0)
+
+
+class ServeSettings(_Section):
+    host: str
+    port: int = Field(ge=0, le=65535)
+    require_token: bool
+    token_secret: str
+    champion_cache_s: float = Field(ge=0)
+    max_body_bytes: int = Field(ge=1024)
+
+
+class EnginesSettings(_Section):
+    kafka_heap_mb: int = Field(ge=128)
+    dynamodb_heap_mb: int = Field(ge=64)
+    cassandra_heap_mb: int = Field(ge=256)
+
+
+class Settings(_Section):
+    """Everything a command needs to know that is not in a definition."""
+
+    environment: str
+    home: Path
+    cache: Path
+    spark: SparkSettings
+    store: StoreSettings
+    ingest: IngestSettings
+    publish: PublishSettings
+    serve: ServeSettings
+    engines: EnginesSettings
+
+    @property
+    def lake(self) -> Path:
+        return self.home / "lake"
+
+    @property
+    def registry(self) -> Path:
+        return self.home / "registry"
+
+    @property
+    def reports(self) -> Path:
+        return self.home / "reports"
+
+    @property
+    def engine_home(self) -> Path:
+        return self.home / "engines"
+
+
+def load(assignments: Iterable[str] = (), environment: str | None = None) -> Settings:
+    """Settings of an environment (default $HEADRACE_ENV, else local) with `section.key=value` overrides on top.
+
+    Raises ConfigError for an unknown environment, key or value, naming the nearest match.
+    """
+    name = environment or variables.environment_name()
+    merged = _read(resources.files("headrace").joinpath("base.toml").read_text("utf-8"), "base.toml")
+    for text, origin in _overlays(name):
+        _merge(merged, _read(text, origin))
+    home = variables.home_override()
+    if home:
+        merged["home"] = home
+    known = _paths(merged)
+    for assignment in assignments:
+        key, sep, value = assignment.partition("=")
+        if not sep or key not in known:
+            raise ConfigError(
+                f"--set {assignment!r} is not understood",
+                expected="section.key=value with a known key",
+                nearest=nearest(key, known),
+                do=f"known keys: {', '.join(known)}",
+            )
+        _assign(merged, key.split("."), _value(value))
+    merged["environment"] = name
+    merged["home"] = Path(merged["home"]).expanduser().resolve()
+    merged["cache"] = Path(merged["cache"]).expanduser() if merged["cache"] else variables.cache_folder()
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        raise _explained(error, known) from None
+
+
+def redacted(settings: Settings) -> dict[str, Any]:
+    """The settings as JSON for logs and manifests; they hold names of secrets, never values."""
+    plain: dict[str, Any] = settings.model_dump(mode="json")
+    return plain
+
+
+def _overlays(name: str) -> list[tuple[str, str]]:
+    packaged = resources.files("headrace").joinpath(f"{name}.toml")
+    deployed = variables.configuration_folder() / f"{name}.toml"
+    found = []
+    if name != "base" and packaged.is_file():
+        found.append((packaged.read_text("utf-8"), f"{name}.toml"))
+    if deployed.is_file():
+        found.append((deployed.read_text("utf-8"), str(deployed)))
+    if not found:
+        raise ConfigError(
+            f"there is no environment {name!r}",
+            expected=f"local, or a file {deployed}",
+            do="name it with --env or $HEADRACE_ENV",
+        )
+    return found
+
+
+def _read(text: str, origin: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{origin} is not valid TOML", found=str(error)) from error
+
+
+def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _assign(into: dict[str, Any], path: list[str], value: Any) -> None:
+    for part in path[:-1]:
+        into = into[part]
+    into[path[-1]] = value
+
+
+def _paths(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
+    paths: list[str] = []
+    for key, value in tree.items():
+        paths += _paths(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
+    return paths
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _explained(error: ValidationError, known: list[str]) -> ConfigError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        real = [path for path in known if path != key]
+        return ConfigError(f"unknown configuration key {key!r}", nearest=nearest(key, real))
+    return ConfigError(f"configuration key {key!r} has a bad value", found=repr(first["input"]), expected=first["msg"])

@@ -1,0 +1,143 @@
+"""A definition: the one description that drives training, backfill, the stream, serving and the proof."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from headrace.algebra import Aggregate
+from headrace.errors import DefinitionError, nearest
+from headrace.models.learner import Learner
+from headrace.schemas import META_COLUMNS, Schema
+from headrace.transforms.derivation import Derivation
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+@dataclass(frozen=True)
+class ClockRule:
+    """How the instant that features are finished at is chosen; made by `fixed`, or `CUT`, or `READER`.
+
+    fixed: always `instant`. cut: the latest event time before the generation's cut. reader: the same for what
+    a learner reads, and the reader's own now for the features shown.
+    """
+
+    kind: Literal["fixed", "cut", "reader"]
+    instant: datetime | None = None
+
+    def reference(self, latest_event: datetime) -> datetime:
+        return self.instant if self.instant is not None else latest_event
+
+
+def fixed(instant: str) -> ClockRule:
+    """A clock that stands still, such as the reference date of a published study; UTC unless it says otherwise.
+
+    >>> fixed("2011-12-09").instant
+    datetime.datetime(2011, 12, 9, 0, 0, tzinfo=datetime.timezone.utc)
+    """
+    parsed = datetime.fromisoformat(instant)
+    return ClockRule("fixed", parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC))
+
+
+CUT = ClockRule("cut")
+READER = ClockRule("reader")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Where a stream's history comes from when no input is named: the name of a known data set."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A named log of events in the lake (`events/<name>`), its columns, and its history."""
+
+    name: str
+    schema: Schema
+    history: Table | None = None
+
+
+# A pure, stateless transform of events, the same in batch and in the stream. A row it does not want counted
+# keeps its place with a text in `drop_reason`; rows without that column or with a null there are counted.
+Prepare = Callable[["DataFrame"], "DataFrame"]
+DROP_REASON = "drop_reason"
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One prediction by key.
+
+    entity: the column whose values are the keys, served as text; rows with a null entity are not counted.
+    event_time: the timestamp column of `source.schema` that orders events.
+    features: name -> aggregate over the prepared events of one entity.
+    learner, derive: what is fitted on the finished features and what is made of both; optional.
+    event_id: a column that identifies an event, by which copies are counted once.
+    max_age: an answer older than this says `stale`.
+    zone: the time zone whose calendar days are counted.
+    """
+
+    name: str
+    entity: str
+    event_time: str
+    source: Stream
+    features: Mapping[str, Aggregate]
+    clock: ClockRule = CUT
+    prepare: Prepare | None = None
+    learner: Learner | None = None
+    derive: Derivation | None = None
+    event_id: str | None = None
+    max_age: timedelta | None = None
+    zone: str = "UTC"
+    origin: str = field(default="", compare=False)  # where it was loaded from, for people
+
+    def __post_init__(self) -> None:
+        for what, name in (
+            ("definition", self.name),
+            ("stream", self.source.name),
+            *(("feature", name) for name in self.features),
+        ):
+            if not _NAME.fullmatch(name):
+                raise DefinitionError(
+                    f"the {what} name is not usable", found=repr(name), expected="snake_case, at most 63 characters"
+                )
+        if not self.features:
+            raise DefinitionError(f"definition {self.name!r} has no features", do="declare at least one aggregate")
+        schema = self.source.schema
+        for what, column in (("entity", self.entity), ("event_time", self.event_time), ("event_id", self.event_id)):
+            if column is not None and column not in schema:
+                raise DefinitionError(
+                    f"{what} of definition {self.name!r} is not a column of stream {self.source.name!r}",
+                    found=repr(column),
+                    expected=f"one of {list(schema.names)}",
+                    nearest=nearest(column, schema.names),
+                )
+        if schema.field(self.event_time).type != "timestamp":
+            raise DefinitionError(
+                f"event_time of definition {self.name!r} is not a timestamp",
+                found=f"{self.event_time!r} of type {schema.field(self.event_time).type}",
+                do="declare the column as a timestamp, with `format` if it comes as text",
+            )
+        clash = sorted({*schema.names, *self.features} & {*META_COLUMNS, DROP_REASON})
+        if clash:
+            raise DefinitionError(f"definition {self.name!r} uses reserved column names", found=clash)
+        try:
+            ZoneInfo(self.zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise DefinitionError(
+                f"definition {self.name!r} has an unknown time zone", found=repr(self.zone)
+            ) from error
+
+    def describe(self) -> dict[str, Any]:
+        """What is archived with a generation; see `definitions.archive`."""
+        from headrace.definitions.archive import describe
+
+        return describe(self)

@@ -1,0 +1,71 @@
+"""Positions of events in their log, and vectors of next positions (cuts)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+# The incarnation of rows that came from files or tables rather than from a stream. The empty
+# string sorts before every stream incarnation, so history precedes the stream in every ordering.
+HISTORY = ""
+
+# Columns every event in the lake carries beside its own: name -> Spark type.
+META_COLUMNS: Mapping[str, str] = {
+    "_incarnation": "string",  # HISTORY, or the identity of one life of a stream (a Kafka topic id)
+    "_partition": "string",  # stream partition or shard; for a file its SHA-256
+    "_position": "bigint",  # offset; for a file the 0-based number of the data row
+    "_event_ts": "timestamp",  # the declared event time, UTC
+    "_arrival_ts": "timestamp",  # when the row reached the lake (the broker's stamp for a stream), UTC
+    "_source": "string",  # where it came from, for people: a file name, a topic
+}
+
+Log = tuple[str, str]
+
+
+class Vector(Mapping[Log, int]):
+    """For each (incarnation, partition) the next position not yet counted; immutable.
+
+    A log that is absent counts from its beginning.
+
+    >>> a = Vector({("", "f1"): 10}); b = Vector({("", "f1"): 4, ("t", "0"): 7})
+    >>> a.join(b) == Vector({("", "f1"): 10, ("t", "0"): 7})
+    True
+    >>> a.covers(Vector({("", "f1"): 10})), a.covers(b)
+    (True, False)
+    """
+
+    __slots__ = ("_next",)
+
+    def __init__(self, positions: Mapping[Log, int] | None = None) -> None:
+        self._next: dict[Log, int] = {log: n for log, n in sorted((positions or {}).items()) if n > 0}
+
+    def __getitem__(self, log: Log) -> int:
+        return self._next[log]
+
+    def __iter__(self) -> Iterator[Log]:
+        return iter(self._next)
+
+    def __len__(self) -> int:
+        return len(self._next)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._next.items()))
+
+    def __repr__(self) -> str:
+        return f"Vector({self._next!r})"
+
+    def join(self, other: Vector) -> Vector:
+        """The element-wise maximum: the least vector that covers both."""
+        logs = {**self._next, **other._next}
+        return Vector({log: max(self.get(log, 0), other.get(log, 0)) for log in logs})
+
+    def covers(self, other: Vector) -> bool:
+        """Whether everything below `other` is below this vector too."""
+        return all(self.get(log, 0) >= n for log, n in other.items())
+
+    def to_json(self) -> list[list[object]]:
+        """Rows of [incarnation, partition, next position], sorted."""
+        return [[incarnation, partition, n] for (incarnation, partition), n in self._next.items()]
+
+    @classmethod
+    def from_json(cls, rows: list[list[object]]) -> Vector:
+        return cls({(str(i), str(p)): int(str(n)) for i, p, n in rows})
