@@ -1,0 +1,86 @@
+"""The `headrace` command: one lazily imported module per family of commands."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from headrace.errors import HeadraceError
+
+INTERRUPTED = 130
+
+# command -> (module, one line of help); the modules import Spark, boto3 and FastAPI only when they run.
+_COMMANDS = {
+    "doctor": ("engines", "Check Java, jars, ports, memory and credentials, and say how to mend each."),
+    "up": ("engines", "Start local engines (kafka, dynamodb, cassandra, s3); data survives `down`."),
+    "down": ("engines", "Stop the local engines this folder started."),
+    "status": ("engines", "Show the local engines, their addresses and logs."),
+    "run": ("batch", "Ingest, train, publish, promote and report: the main job."),
+    "ingest": ("batch", "Land a file's events in the lake; bad rows go to quarantine."),
+    "train": ("batch", "Train on one snapshot of the lake and seal a generation."),
+    "publish": ("batch", "Write a sealed generation to the serving store."),
+    "promote": ("batch", "Make a published generation the champion, in one conditional write."),
+    "rollback": ("batch", "Go back to the former champion, in one conditional write."),
+    "purge": ("batch", "Remove versions that no champion, challenger or rollback can reach."),
+    "verify": ("batch", "Recompute what is served; report mismatched, missing and extra keys."),
+    "generations": ("batch", "List sealed generations and where each stands in the store."),
+    "generate": ("data", "Write seeded sample data with the quirks of the real file."),
+    "lookup": ("serving", "Answer one key from the serving store."),
+    "serve": ("serving", "Serve look-ups over HTTP."),
+    "config": ("settings", "Print the settings in force and where they come from."),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = getattr(import_module(f"headrace.cli.{_COMMANDS[cmd_name][0]}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from headrace.errors import nearest
+
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            hint = nearest(args[0], _COMMANDS)
+            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {hint!r}?" if hint else ""))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="headrace")
+def cli() -> None:
+    """The lambda platform without a seam: predictions that are complete, fresh and provably right.
+
+    Exit codes: 0 done; 1 the answer is no; 2 wrong use or input, do not retry; 75 try again; 130 interrupted.
+    """
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; errors become one clear message and the exit code of their kind."""
+    try:
+        result = cli.main(args=args, prog_name="headrace", standalone_mode=False)
+        sys.exit(result if isinstance(result, int) else 0)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except HeadraceError as error:
+        click.echo(f"headrace: {error}", err=True)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("headrace: interrupted; run the same command again to resume", err=True)
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,30 @@
+"""Options that every command shares."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def with_settings(command: F) -> F:
+    """Add --env, --set and -v to a command and pass it `settings`."""
+
+    @click.option("--env", metavar="NAME", help="Environment whose settings apply [default: $HEADRACE_ENV or local].")
+    @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override one setting; repeatable.")
+    @click.option("-v", "--verbose", is_flag=True, help="Log what is done, in detail.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, env: str | None, assignments: tuple[str, ...], verbose: bool, **kwargs: Any) -> Any:
+        from headrace import config
+
+        logging.basicConfig(
+            level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        )
+        return command(*args, settings=config.load(assignments, env), **kwargs)
+
+    return wrapped  # type: ignore[return-value]
