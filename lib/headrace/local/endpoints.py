@@ -1,0 +1,23 @@
+"""Where the serving store answers, as the settings say."""
+
+from __future__ import annotations
+
+from headrace.config import Settings
+
+ENGINE = "engine"
+
+
+def store_endpoint(settings: Settings) -> str | None:
+    """The URL of the serving store, or None where it needs no override (AWS, or the store in memory).
+
+    `store.endpoint` is empty for AWS, `engine` for the local DynamoDB, else a URL. Raises EngineError, naming
+    `headrace up dynamodb`, when the local engine is asked for and does not answer.
+    """
+    configured = settings.store.endpoint
+    if settings.store.kind == "memory" or not configured:
+        return None
+    if configured != ENGINE:
+        return configured
+    from headrace.local.engines import endpoint
+
+    return endpoint("dynamodb", settings)
