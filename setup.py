@@ -51,7 +51,7 @@ setup(
     url="https://github.com/headrace/headrace",
     package_dir={"": "lib"},
     packages=find_packages("lib"),
-    package_data={"headrace": ["*.toml", "py.typed", "report/*.html.j2", "jars/*.toml"]},
+    package_data={"headrace": ["*.toml", "*.properties", "py.typed", "report/*.html.j2"]},
     python_requires=">=3.11",
     install_requires=RUN,
     extras_require={

@@ -11,7 +11,7 @@ from headrace.config.settings import (
     load,
     redacted,
 )
-from headrace.config.variables import data_folder, java_home, maven_repository, secret
+from headrace.config.variables import data_folder,java_home,maven_repository,secret,spark_submit_flags,under_spark_submit
 
 __all__ = [
     "EnginesSettings",
@@ -27,4 +27,6 @@ __all__ = [
     "maven_repository",
     "redacted",
     "secret",
+    "spark_submit_flags",
+    "under_spark_submit",
 ]

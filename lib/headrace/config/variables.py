@@ -56,3 +56,13 @@ def secret(name: str) -> str:
     if not value:
         raise ConfigError(f"the secret {name!r} is not set", do=f"export {name}=... before starting")
     return value
+
+
+def under_spark_submit() -> bool:
+    """Whether spark-submit started this process, and so has already chosen master, memory and jars."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+def spark_submit_flags() -> str:
+    """$SPARK_SUBMIT_OPTS: JVM flags the user gave, kept beside ours."""
+    return os.environ.get("SPARK_SUBMIT_OPTS", "")

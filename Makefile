@@ -1,0 +1,67 @@
+# Needed beforehand: Python 3.11 or newer and make. Everything else is set up in .venv/ and the user's cache.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-input
+
+.PHONY: help setup setup-dev demo test test-faults lint format bench dist lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.ready  ## make .venv/ with .venv/bin/headrace
+setup-dev: $(VENV)/.ready-dev
+
+$(VENV)/bin/pip:
+	@test -n "$(PYTHON)" || { echo "headrace needs Python 3.11 or newer on the PATH (or make PYTHON=/path/to/python)"; exit 2; }
+	@echo "setting up .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "python cannot make a venv; on Debian or Ubuntu: apt install python3-venv"; exit 2; }
+
+$(VENV)/.ready: requirements/build.txt requirements/run.txt setup.py | $(VENV)/bin/pip
+	@echo "installing locked dependencies (once, a few minutes)"
+	@$(PIP) --require-hashes -r requirements/build.txt
+	@$(PIP) --require-hashes --no-build-isolation -r requirements/run.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.ready-dev: requirements/dev.txt $(VENV)/.ready
+	@echo "installing locked development dependencies"
+	@$(PIP) --require-hashes --no-build-isolation -r requirements/dev.txt
+	@touch $@
+
+demo: setup  ## set up, start DynamoDB Local, run the segments case end to end
+	@$(BIN)/headrace up dynamodb
+	@$(BIN)/headrace run segments
+
+test: setup-dev  ## run the tests (engines are started by them)
+	$(BIN)/pytest -m "not slow"
+
+test-faults: setup-dev  ## run the long fault tests
+	$(BIN)/pytest -m slow
+
+lint: setup-dev  ## ruff, mypy strict, import rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup-dev  ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup-dev  ## measure against peers, side by side
+	$(BIN)/python -m bench all
+
+dist: setup  ## headrace.zip and packed dependencies for spark-submit
+	$(BIN)/python deploy/dist.py
+
+lock: setup-dev  ## resolve and lock dependencies and jars anew
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/build.in -o requirements/build.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header setup.py --extra local -o requirements/run.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header setup.py --extra dev -c requirements/run.txt -o requirements/dev.txt
+	$(BIN)/python -m headrace.local.lock
+
+clean:  ## remove what was built; engines' data stays in .headrace/
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,151 @@
+"""Train on one pinned snapshot and seal a generation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import headrace
+from headrace.algebra import states_by_entity
+from headrace.batch.finished import features_of, finished
+from headrace.config import Settings, redacted
+from headrace.definitions import Definition
+from headrace.definitions.archive import definition_sha256, describe
+from headrace.definitions.events import prepared
+from headrace.errors import InputError
+from headrace.registry import Draft, Generation, Manifest, Registry
+from headrace.registry.generations import DESCRIPTION, MODEL, STATE, THETA
+from headrace.sources.lake import Snapshot, snapshot
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A sealed generation, and whether an equal one was found instead of training again."""
+
+    generation: Generation
+    reused: bool
+
+
+def train(
+    spark: SparkSession,
+    settings: Settings,
+    definition: Definition,
+    *,
+    now: datetime,
+    base: Generation | None = None,
+    above: int = 0,
+    reusable: frozenset[int] = frozenset(),
+) -> Trained:
+    """Read one snapshot, record its cut, compute features, fit, and seal.
+
+    base: the champion, whose cluster numbers are kept. above: generation numbers start higher, such as the
+    highest the serving table has seen. reusable: sealed generations that may be taken as they are when their
+    fingerprint says training would give them again, so that an interrupted run resumes.
+    Raises InputError when no event can be counted; nothing is sealed then.
+    """
+    seen = snapshot(spark, settings.lake, definition.source.name)
+    print_of = fingerprint(definition, seen)
+    registry = Registry(settings.registry)
+    for g in sorted(reusable & set(registry.sealed(definition.name)), reverse=True):
+        if registry.peek(definition.name, g).fingerprint == print_of:
+            log.info("generation %d has the fingerprint of this run; it is taken as it is", g)
+            return Trained(registry.load(definition.name, g), reused=True)
+    draft = registry.claim(definition.name, above)
+    log.info("training generation %d of %s on Delta version %d", draft.generation, definition.name, seen.version)
+    return Trained(_fit_and_seal(settings, definition, seen, draft, base, print_of, now), reused=False)
+
+
+def fingerprint(definition: Definition, seen: Snapshot) -> str:
+    """Equal for two runs over the same events with the same definition and code."""
+    essence = [definition_sha256(definition), headrace.__version__, seen.cut.to_json()]
+    return hashlib.sha256(json.dumps(essence).encode()).hexdigest()
+
+
+def countable_states(definition: Definition, events: DataFrame) -> tuple[DataFrame, dict[str, str]]:
+    """One row an entity with one state column a feature, and the types of the columns that features read."""
+    counted = prepared(definition, events)
+    read = {column for feature in definition.features.values() for column in feature.columns}
+    types = {name: kind for name, kind in counted.dtypes if name in read}
+    return states_by_entity(counted, definition.entity, definition.features), types
+
+
+def _fit_and_seal(
+    settings: Settings,
+    definition: Definition,
+    seen: Snapshot,
+    draft: Draft,
+    base: Generation | None,
+    print_of: str,
+    now: datetime,
+) -> Generation:
+    states, types = countable_states(definition, seen.events)
+    states = states.persist()
+    reference = definition.clock.reference(seen.latest_event)
+    theta: dict[str, Any] = {
+        "reference": reference.isoformat(),
+        "zone": definition.zone,
+        "types": types,
+        "learner": None,
+        "derive": None,
+    }
+    features = features_of(states, definition, theta).persist()
+    try:
+        entities = features.count()
+        if not entities:
+            raise InputError(
+                f"no event of stream {definition.source.name!r} can be counted for definition {definition.name!r}",
+                found=f"{seen.rows} events, all dropped or without {definition.entity!r}",
+                do="look at the drop reasons in the report, and at `prepare`",
+            )
+        metrics: dict[str, Any] = {}
+        names = tuple(definition.features)
+        if definition.learner is not None:
+            kept = base.theta()["learner"] if base else None
+            fitted = definition.learner.fit(features, names, kept)
+            theta["learner"], metrics = fitted.parameters, dict(fitted.metrics)
+            fitted.pipeline.write().save(str(draft.path / MODEL))
+        if definition.derive is not None:
+            theta["derive"] = definition.derive.fit(features)
+        draft.write_json(THETA, theta)
+        draft.write_json(DESCRIPTION, describe(definition))
+        finished(states, definition, theta).write.parquet(str(draft.path / STATE))
+    finally:
+        features.unpersist()
+        states.unpersist()
+
+    def facts(files: dict[str, str]) -> Manifest:
+        return Manifest(
+            generation=draft.generation,
+            definition=definition.name,
+            base=base.manifest.generation if base else None,
+            stream=definition.source.name,
+            delta_version=seen.version,
+            cut=seen.cut.to_json(),
+            as_of=seen.as_of,
+            reference=reference,
+            clock=definition.clock.kind,
+            max_age_s=definition.max_age.total_seconds() if definition.max_age else None,
+            types=types,
+            schema_sha256=definition.source.schema.sha256,
+            definition_sha256=definition_sha256(definition),
+            code_version=headrace.__version__,
+            seed=getattr(definition.learner, "seed", None),
+            fingerprint=print_of,
+            rows=seen.rows,
+            entities=entities,
+            metrics=metrics,
+            settings=redacted(settings),
+            created_at=now,
+            files=files,
+        )
+
+    return draft.seal(facts)
