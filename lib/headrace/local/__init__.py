@@ -1,0 +1,1 @@
+"""The local machine: Java, jars and the real engines a laptop runs."""
