@@ -1,0 +1,59 @@
+"""Features rebuilt from their archived descriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from headrace.algebra.additive import Count, Mean, Sum
+from headrace.algebra.aggregate import Aggregate
+from headrace.algebra.distinct import CountDistinct
+from headrace.algebra.elapsed import DaysSince
+from headrace.algebra.extremes import Max, Min
+from headrace.algebra.latest import Last
+from headrace.algebra.windows import Window
+from headrace.errors import DefinitionError, nearest
+
+
+def _days_since(inner: Mapping[str, Any]) -> DaysSince:
+    return DaysSince(from_description(inner))  # type: ignore[arg-type]
+
+
+def _window(inner: Mapping[str, Any], length_us: int, slide_us: int, bound: int) -> Window:
+    length, slide = timedelta(microseconds=length_us), timedelta(microseconds=slide_us)
+    return Window(from_description(inner), length, slide, bound)
+
+
+_MAKERS: dict[str, Callable[..., Aggregate]] = {
+    "count": Count,
+    "count_distinct": CountDistinct,
+    "days_since": _days_since,
+    "last": Last,
+    "max": Max,
+    "mean": Mean,
+    "min": Min,
+    "sum": Sum,
+    "window": _window,
+}
+
+
+def from_description(description: Mapping[str, Any]) -> Aggregate:
+    """The feature whose `describe()` gave `description`; DefinitionError for what no version of this code wrote.
+
+    >>> from_description(DaysSince(Max("invoice_date")).describe()) == DaysSince(Max("invoice_date"))
+    True
+    """
+    kind = str(description.get("kind"))
+    if kind not in _MAKERS:
+        raise DefinitionError(
+            "an archived feature is of no known kind",
+            found=repr(kind),
+            expected=f"one of {', '.join(_MAKERS)}",
+            nearest=nearest(kind, _MAKERS),
+        )
+    fields = {name: value for name, value in description.items() if name != "kind"}
+    try:
+        return _MAKERS[kind](**fields)
+    except TypeError as error:
+        raise DefinitionError(f"an archived feature of kind {kind!r} has other fields", found=sorted(fields)) from error

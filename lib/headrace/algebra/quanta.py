@@ -1,0 +1,137 @@
+"""Exact sums of inexact numbers: every contribution is rounded to a whole number of declared steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from headrace.algebra.bounds import INT64_MAX, in_range, spark_refusal, sum_overflow
+from headrace.algebra.scalars import decimal_shape, kind, spark_column
+from headrace.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
+
+_EXACT = 2**53  # integers up to here are doubles
+_MAX_DECIMAL_DIGITS = 38  # Spark's widest decimal
+
+
+@dataclass(frozen=True)
+class Quantum:
+    """A step as multiplier / divisor, one of which is 1: one step is `divisor / multiplier`."""
+
+    multiplier: int
+    divisor: int
+
+
+@lru_cache(maxsize=256)
+def quantum(step: str) -> Quantum:
+    """The step of a decimal text such as "0.001", "0.25", "1" or "100".
+
+    Raises DefinitionError unless the step or its inverse is an integer, at most 2^53.
+
+    >>> quantum("0.25"), quantum("100")
+    (Quantum(multiplier=4, divisor=1), Quantum(multiplier=1, divisor=100))
+    """
+    try:
+        size = Fraction(Decimal(step)) if isinstance(step, str) else Fraction(0)
+    except (InvalidOperation, ValueError, OverflowError):
+        size = Fraction(0)
+    if size <= 0 or 1 not in (size.numerator, size.denominator) or max(size.numerator, size.denominator) > _EXACT:
+        raise DefinitionError(
+            "the step of a sum is not usable",
+            found=repr(step),
+            expected='a decimal text that is an integer or divides 1 evenly, such as "0.001", "0.25" or "1"',
+        )
+    return Quantum(multiplier=size.denominator, divisor=size.numerator)
+
+
+def steps_of(value: Any, spark_type: str, step: str, column: str) -> int | None:
+    """How many steps a value is, halves to even; null for null and NaN.
+
+    Doubles are multiplied by the inverse step in IEEE arithmetic and rounded, which Python, NumPy and Spark do
+    alike; integers and decimals are rounded exactly. StateBoundError for what is infinite or beyond 2^63 - 1 steps.
+    """
+    if value is None or value != value:  # noqa: PLR0124 (only NaN differs from itself)
+        return None
+    unit = quantum(step)
+    if kind(spark_type) == "real":
+        scaled = float(value) * unit.multiplier if unit.divisor == 1 else float(value) / unit.divisor
+        if abs(scaled) >= float(INT64_MAX):
+            raise sum_overflow(column)
+        return round(scaled)
+    return in_range(round(Fraction(value) * unit.multiplier / unit.divisor), column)
+
+
+def spark_steps_of(name: str, spark_type: str, step: str) -> Column:
+    """The Spark twin of `steps_of`, a bigint; what it cannot hold fails the job (see `explain_overflow`)."""
+    from pyspark.sql import functions as f
+
+    unit = quantum(step)
+    value = spark_column(name)
+    refusal = spark_refusal(sum_overflow(name))
+    if kind(spark_type) == "real":
+        value = value.cast("double")
+        scaled = value * float(unit.multiplier) if unit.divisor == 1 else value / float(unit.divisor)
+        rounded = f.rint(scaled)
+        # ANSI casts let 2^63 itself through as 2^63 - 1, so the range is checked here.
+        return (
+            f.when(f.abs(rounded) < float(INT64_MAX), rounded.cast("bigint"))
+            .when(rounded.isNull() | f.isnan(rounded), None)
+            .otherwise(refusal)
+        )
+    if unit.divisor == 1 and kind(spark_type) == "integer":
+        return value.cast("bigint") * f.lit(unit.multiplier).cast("bigint")
+    return _spark_decimal_steps(value, spark_type, unit, name)
+
+
+def _spark_decimal_steps(value: Column, spark_type: str, unit: Quantum, name: str) -> Column:
+    from pyspark.sql import functions as f
+
+    precision, scale = decimal_shape(spark_type) or (19, 0)
+    value = value.cast(f"decimal({precision},{scale})")
+    if precision + len(str(unit.multiplier * unit.divisor)) + 1 > _MAX_DECIMAL_DIGITS:
+        raise DefinitionError(
+            f"the sum of column {name!r} cannot be exact in Spark's decimals",
+            found=f"{spark_type} in steps of {unit.divisor}/{unit.multiplier}",
+            expected=f"digits of the type and of the step or its inverse below {_MAX_DECIMAL_DIGITS} together",
+            do="cast the column to a narrower decimal in prepare",
+        )
+    if unit.divisor == 1:
+        return f.bround(value * f.lit(Decimal(unit.multiplier)), 0).cast("bigint")
+    # Decimal division rounds at a limited scale, so the half is found on the exact remainder instead.
+    divisor = f.lit(Decimal(unit.divisor))
+    remainder = value % divisor
+    whole = ((value - remainder) / divisor).cast("bigint")
+    twice = f.abs(remainder) * 2
+    away = (twice > divisor) | ((twice == divisor) & (whole % 2 != 0))
+    return f.when(away, whole + f.when(remainder < 0, -1).otherwise(1)).otherwise(whole)
+
+
+def ratios(numerators: pa.Array, factor: int, denominators: pa.Array | pa.Scalar) -> pa.Array:
+    """numerator * factor / denominator as correctly rounded doubles; null where a side is null."""
+    top = _int64(numerators)
+    bottom: npt.NDArray[np.int64] = (
+        np.broadcast_to(np.int64(denominators.as_py()), top.shape)
+        if isinstance(denominators, pa.Scalar)
+        else _int64(denominators)
+    )
+    null = np.asarray(numerators.is_null()) | (bottom == 0)
+    # Both sides exact as doubles makes the one division the only rounding.
+    exact = (np.abs(top) <= _EXACT // factor) & (top != np.iinfo(np.int64).min) & (bottom <= _EXACT)
+    values = np.divide(top * np.int64(factor), bottom, out=np.zeros(len(top)), where=exact & ~null)
+    for row in np.flatnonzero(~exact & ~null):
+        values[row] = int(top[row]) * factor / int(bottom[row])
+    return pa.array(values, mask=null)
+
+
+def _int64(values: pa.Array) -> npt.NDArray[np.int64]:
+    filled: npt.NDArray[np.int64] = values.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    return filled
