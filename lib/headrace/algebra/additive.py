@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 from headrace.algebra.aggregate import Aggregate, Clock, State, Types
 from headrace.algebra.bounds import in_range
 from headrace.algebra.quanta import quantum, ratios, spark_steps_of, steps_of
-from headrace.algebra.scalars import require
+from headrace.algebra.scalars import Kind, require
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
-_NUMERIC = ("integer", "real", "decimal")
+_NUMERIC: tuple[Kind, ...] = ("integer", "real", "decimal")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Sum(Aggregate):
 
     def finish(self, states: pa.Array, clock: Clock, types: Types) -> pa.Array:
         unit = quantum(self.step)
-        return ratios(states, unit.divisor, pa.scalar(unit.multiplier))
+        return ratios(states, unit.divisor, unit.multiplier)
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "sum", "column": self.column, "step": self.step}
@@ -163,8 +163,8 @@ class Mean(Aggregate):
 
     def finish(self, states: pa.Array, clock: Clock, types: Types) -> pa.Array:
         unit = quantum(self.step)
-        counts = pc.multiply_checked(pc.struct_field(states, "count"), unit.multiplier)
-        return ratios(pc.struct_field(states, "sum"), unit.divisor, counts)
+        sums, counts = pc.struct_field(states, "sum"), pc.struct_field(states, "count")
+        return ratios(sums, unit.divisor, unit.multiplier, counts)
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "mean", "column": self.column, "step": self.step}

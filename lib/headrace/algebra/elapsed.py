@@ -101,7 +101,8 @@ def local_days(moments_us: npt.NDArray[np.int64], zone: ZoneInfo) -> npt.NDArray
     for row in np.flatnonzero((starts != ends)[day_of]):
         day, rest = divmod(int(moments_us[row]), _DAY_US)
         offsets[row] = _offset_us(day, rest // _SECOND_US, zone)
-    return utc_days + np.floor_divide(moments_us - utc_days * _DAY_US + offsets, _DAY_US)
+    local: npt.NDArray[np.int64] = utc_days + np.floor_divide(moments_us - utc_days * _DAY_US + offsets, _DAY_US)
+    return local
 
 
 def _offset_us(day: int, second: int, zone: ZoneInfo) -> int:

@@ -115,20 +115,18 @@ def _spark_decimal_steps(value: Column, spark_type: str, unit: Quantum, name: st
     return f.when(away, whole + f.when(remainder < 0, -1).otherwise(1)).otherwise(whole)
 
 
-def ratios(numerators: pa.Array, factor: int, denominators: pa.Array | pa.Scalar) -> pa.Array:
-    """numerator * factor / denominator as correctly rounded doubles; null where a side is null."""
+def ratios(numerators: pa.Array, factor: int, divisor: int, counts: pa.Array | None = None) -> pa.Array:
+    """numerator * factor / (divisor * count) as correctly rounded doubles; null for null and for a count of 0."""
     top = _int64(numerators)
-    bottom: npt.NDArray[np.int64] = (
-        np.broadcast_to(np.int64(denominators.as_py()), top.shape)
-        if isinstance(denominators, pa.Scalar)
-        else _int64(denominators)
-    )
+    bottom = np.ones_like(top) if counts is None else _int64(counts)
     null = np.asarray(numerators.is_null()) | (bottom == 0)
-    # Both sides exact as doubles makes the one division the only rounding.
-    exact = (np.abs(top) <= _EXACT // factor) & (top != np.iinfo(np.int64).min) & (bottom <= _EXACT)
-    values = np.divide(top * np.int64(factor), bottom, out=np.zeros(len(top)), where=exact & ~null)
+    # Where both sides are exact as doubles the one division is the only rounding; the rest is divided as integers.
+    exact = (np.abs(top) <= _EXACT // factor) & (top != np.iinfo(np.int64).min)
+    exact &= (bottom == 1) & (int(float(divisor)) == divisor) | (bottom <= _EXACT // divisor)
+    below = bottom.astype(np.float64) * float(divisor)
+    values = np.divide(top * np.int64(factor), below, out=np.zeros(len(top)), where=exact & ~null)
     for row in np.flatnonzero(~exact & ~null):
-        values[row] = int(top[row]) * factor / int(bottom[row])
+        values[row] = int(top[row]) * factor / (int(bottom[row]) * divisor)
     return pa.array(values, mask=null)
 
 

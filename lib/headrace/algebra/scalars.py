@@ -85,7 +85,7 @@ def kind(spark_type: str) -> Kind:
             expected=f"one of {', '.join(_KINDS)} or decimal(p,s)",
             do="cast the column in prepare",
         )
-    return found  # type: ignore[return-value]
+    return found
 
 
 def require(column: str, types: Types, kinds: tuple[Kind, ...], what: str) -> str:
@@ -114,7 +114,7 @@ def _scale(spark_type: str) -> int:
     return scale
 
 
-def state_of(value: Any, spark_type: str) -> State:
+def state_of(value: Any, spark_type: str) -> State:  # noqa: PLR0911 (one line a kind)
     """The state of one value: null for null and NaN.
 
     Integers, text and doubles stay (-0.0 becomes 0.0); booleans are 0 and 1; decimals are their scaled integer;
@@ -144,7 +144,7 @@ def spark_column(name: str) -> Column:
     return f.col("`" + name.replace("`", "``") + "`")
 
 
-def spark_state_of(name: str, spark_type: str) -> Column:
+def spark_state_of(name: str, spark_type: str) -> Column:  # noqa: PLR0911 (one line a kind)
     """The Spark twin of `state_of`."""
     from pyspark.sql import functions as f
 
@@ -186,7 +186,7 @@ def finished(states: pa.Array, spark_type: str) -> pa.Array:
         case "decimal":
             from headrace.algebra.quanta import ratios
 
-            return ratios(states, 1, pa.scalar(10 ** _scale(spark_type)))
+            return ratios(states, 1, 10 ** _scale(spark_type))
         case "date":
             return pc.strftime(states.cast(pa.int32()).cast(pa.date32()), format="%Y-%m-%d")
         case "timestamp":
