@@ -1,0 +1,148 @@
+"""`headrace lookup` and `headrace serve`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from headrace.cli.options import with_settings
+from headrace.errors import TerminalError
+
+if TYPE_CHECKING:
+    from headrace.config import Settings
+    from headrace.serving.merge import Answer
+    from headrace.stores.port import Store
+
+
+@click.command()
+@click.argument("definition")
+@click.argument("entity")
+@click.option("--as-of", metavar="T", help="Answer as of a past instant (not available yet).")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON object.")
+@with_settings
+def lookup(settings: Settings, definition: str, entity: str, as_of: str | None, as_json: bool) -> None:
+    """Answer one key of DEFINITION from the serving store; exit 1 when ENTITY is unknown."""
+    if as_of is not None:
+        raise TerminalError("as-of look-ups are not available yet", found=f"--as-of {as_of}", do="leave --as-of out")
+    from headrace.serving.lookup import Lookups
+
+    with _opened(settings) as store:
+        found = Lookups(store, 0, _now).one(_name_of(definition), entity)
+    if as_json:
+        click.echo(json.dumps(found.to_json()))
+    else:
+        _show(found)
+
+
+@click.command()
+@click.option("--host", help="Address to listen on [default: the setting serve.host].")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
+@with_settings
+def serve(settings: Settings, host: str | None, port: int | None) -> None:
+    """Serve look-ups over HTTP until stopped; needs no Java."""
+    from headrace import config
+    from headrace.serving.server import address, bind
+
+    token = config.secret(settings.serve.token_secret) if settings.serve.require_token else None
+    listening = bind(host or settings.serve.host, settings.serve.port if port is None else port)
+    try:
+        from headrace.serving.api import create_app
+        from headrace.serving.opening import OpeningStore
+        from headrace.serving.server import serve as run
+
+        _log_access()
+        store = OpeningStore(lambda: _open(settings))
+        app = create_app(settings, store, _now, token)
+        _announce(settings, address(listening), listening.getsockname()[0])
+        try:
+            run(app, listening)
+        finally:
+            store.close()
+    finally:
+        listening.close()
+
+
+def _announce(settings: Settings, url: str, host: str) -> None:
+    header = f' -H "Authorization: Bearer ${settings.serve.token_secret}"' if settings.serve.require_token else ""
+    click.echo(f"serving on {url}", err=True)
+    click.echo(f"  try: curl{header} {url}/v1/predictions/segments/17850", err=True)
+    if not header and host not in ("127.0.0.1", "::1"):
+        click.echo("  warning: no token is required and other machines can reach this address", err=True)
+
+
+def _log_access() -> None:
+    """One JSON object a line on stderr, without the prefix of the other logs."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    access = logging.getLogger("headrace.access")
+    access.addHandler(handler)
+    access.setLevel(logging.INFO)
+    access.propagate = False
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Store]:
+    store = _open(settings)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _open(settings: Settings) -> Store:
+    from headrace.local.endpoints import store_endpoint
+    from headrace.stores import open_store
+
+    return open_store(settings.store, store_endpoint(settings))
+
+
+def _name_of(definition: str) -> str:
+    """The name predictions are stored under; a user's `module:name` or `file.py:name` is loaded to learn it."""
+    if ":" not in definition:
+        return definition
+    from headrace.definitions import load_definition
+
+    return load_definition(definition).name
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _show(found: Answer) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(f"{found.definition} / {found.entity}"), show_header=False, title_justify="left")
+    table.add_column(style="dim")
+    table.add_column()
+    table.add_column()
+    for kind, values in (("prediction", found.prediction), ("feature", found.features)):
+        for name, value in values.items():
+            table.add_row(kind, Text(name), Text(_shown(value)))
+        table.add_section()
+    table.add_row("answer", "generation", Text(str(found.generation)))
+    table.add_row("answer", "as of", Text(found.as_of.isoformat(sep=" ", timespec="seconds")))
+    table.add_row("answer", "age", Text(_age(found.age_s) + (" (stale)" if found.stale else "")))
+    Console().print(table)
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _age(seconds: float) -> str:
+    """Two units are enough for a person."""
+    minutes, s = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (s, "s")]
+    first = next((i for i, (n, _) in enumerate(parts) if n), 3)
+    return " ".join(f"{n} {unit}" for n, unit in parts[first : first + 2])

@@ -1,0 +1,173 @@
+"""What every request passes before a route sees it: identity, token, a readable path, a body that arrives in time.
+
+Two plain ASGI layers, so that nothing is buffered and nothing is routed for a caller without the token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from urllib.parse import unquote_to_bytes
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from headrace.serving.problems import HANG_UP, problem
+from headrace.serving.tokens import BearerToken
+
+log = logging.getLogger(__name__)
+access_log = logging.getLogger("headrace.access")
+
+BODY_TIMEOUT_S = 10.0
+NO_ROUTE = "none"  # the route label of what was refused before a route was found
+_SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_ON_EVERY_ANSWER = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+
+
+class Observation:
+    """The outermost layer: a request id, one access-log line, the metrics, and a plain 500 for what was not foreseen.
+
+    `answered(method, route, status, seconds)` is told of every request. The log names the route's template, not
+    the entity: keys may be personal data.
+    """
+
+    def __init__(self, app: ASGIApp, answered: Callable[[str, str, str, float], None]) -> None:
+        self._app = app
+        self._answered = answered
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = scope["headrace.request_id"] = _request_id(scope)
+        started = time.perf_counter()
+        status: int | None = None
+
+        async def observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                own = [(b"x-request-id", request_id.encode()), *_ON_EVERY_ANSWER]
+                message = {**message, "headers": [*message.get("headers", []), *own]}
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observed)
+        except Exception:
+            log.exception("request %s failed", request_id)
+            if status is not None:
+                raise
+            detail = "an unforeseen error; the server's log has it under the request id"
+            await problem(500, "internal", detail, request_id=request_id)(scope, receive, observed)
+        finally:
+            self._record(scope, request_id, status, time.perf_counter() - started)
+
+    def _record(self, scope: Scope, request_id: str, status: int | None, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", NO_ROUTE)
+        shown = "none" if status is None else str(status)
+        self._answered(scope["method"], route, shown, seconds)
+        if access_log.isEnabledFor(logging.INFO):
+            client = scope.get("client")
+            line = {
+                "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                "request_id": request_id,
+                "client": client[0] if client else None,
+                "method": scope["method"],
+                "route": route,
+                "definition": scope.get("path_params", {}).get("definition"),
+                "status": status,
+                "ms": round(seconds * 1000, 2),
+            }
+            access_log.info(json.dumps(line))
+
+
+class Admission:
+    """The inner layer: the token where one is required, and bounds on what is read from a caller.
+
+    Everything but the `open_paths` needs the token, also paths that no route has: what is not declared is shut.
+    """
+
+    def __init__(
+        self, app: ASGIApp, token: BearerToken | None, open_paths: frozenset[str], max_body_bytes: int
+    ) -> None:
+        self._app = app
+        self._token = token
+        self._open = open_paths
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refused = self._refused(scope)
+        if refused is not None:
+            await refused(scope, receive, send)
+        else:
+            await self._app(scope, _bounded(receive, self._max_body_bytes, BODY_TIMEOUT_S), send)
+
+    def _refused(self, scope: Scope) -> Response | None:
+        """The refusal of a request that no route should see, from its head alone."""
+        headers = [(name, value) for name, value in scope["headers"] if name in (b"authorization", b"content-length")]
+        request_id = scope.get("headrace.request_id")
+        if self._token is not None and scope["path"] not in self._open:
+            given = [value for name, value in headers if name == b"authorization"]
+            if not self._token.admits(given):
+                challenge = 'Bearer realm="headrace"' + (', error="invalid_token"' if given else "")
+                return problem(
+                    401,
+                    "unauthorized",
+                    "this needs the header Authorization: Bearer <token>",
+                    request_id=request_id,
+                    headers={"WWW-Authenticate": challenge, **HANG_UP},
+                )
+        if any(name == b"content-length" and int(value) > self._max_body_bytes for name, value in headers):
+            error = _too_large(self._max_body_bytes)
+            return problem(413, "body-too-large", error.detail, request_id=request_id, headers=HANG_UP)
+        try:
+            unquote_to_bytes(scope.get("raw_path", b"")).decode()
+        except UnicodeDecodeError:
+            return problem(400, "bad-path", "the path is not percent-encoded UTF-8", request_id=request_id)
+        return None
+
+
+def _bounded(receive: Receive, max_bytes: int, seconds: float) -> Receive:
+    """The same body; one that grows past `max_bytes` is refused with 413, one that is not there in time with 408."""
+    deadline = time.monotonic() + seconds
+    size = 0
+    complete = False
+
+    async def bounded() -> Message:
+        nonlocal size, complete
+        if complete:
+            return await receive()
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, f"the body did not arrive within {seconds:g} s") from None
+        size += len(message.get("body", b""))
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        complete = not message.get("more_body", False)
+        return message
+
+    return bounded
+
+
+def _too_large(max_bytes: int) -> HTTPException:
+    return HTTPException(413, f"the body is larger than {max_bytes} bytes")
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _SANE_REQUEST_ID.fullmatch(value):
+            sane: str = value.decode("ascii")
+            return sane
+    return uuid.uuid4().hex

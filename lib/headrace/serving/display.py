@@ -1,0 +1,30 @@
+"""Features finished at the reader's own now, for a definition whose clock is `READER`."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from headrace.serving.merge import Generation
+
+
+def features_at(generation: Generation, state: bytes, now: datetime) -> dict[str, Any]:
+    """The features of one entity, finished from its stored state at `now` in the definition's zone.
+
+    state: canonical bytes as `algebra.encode` made them. The values are spelled as in stored outputs.
+    """
+    import pyarrow as pa
+
+    from headrace.algebra import Clock, decode
+    from headrace.definitions.finish import outputs_json
+
+    types = generation.theta["types"]
+    clock = Clock(now, generation.theta["zone"])
+    states = decode(state)
+    features = {
+        name: aggregate.finish(pa.array([states[name]], type=aggregate.arrow_type(types)), clock, types)[0].as_py()
+        for name, aggregate in generation.aggregates.items()
+    }
+    shown: dict[str, Any] = json.loads(outputs_json(features, {}))["features"]
+    return shown

@@ -1,0 +1,213 @@
+"""Look-ups by key: one champion pointer per request, strongly consistent reads, whole generations only."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from headrace.errors import AnswerIsNo, InputError, StoreError
+from headrace.serving.merge import Answer, Generation, answer, iso
+from headrace.stores.port import Champion, LedgerEntry, Version
+
+MAX_ENTITIES = 100
+# A partition key of DynamoDB is at most 2,048 bytes of UTF-8; ours is `<definition>#<entity>`.
+MAX_KEY_BYTES = 2048
+
+
+class Readable(Protocol):
+    """The part of a serving store that look-ups use; every `stores.port.Store` is one."""
+
+    def champion(self, definition: str) -> Champion: ...
+
+    def ledger(self, definition: str) -> list[LedgerEntry]: ...
+
+    def read(self, definition: str, entities: Sequence[str]) -> dict[str, dict[int, Version]]: ...
+
+
+class UnknownDefinition(AnswerIsNo):
+    """No generation of the definition was ever promoted in this store."""
+
+
+class UnknownKey(AnswerIsNo):
+    """The champion has no prediction for the entity."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """What one request reads once and uses for every key: the pointer and the generation it names."""
+
+    champion: Champion
+    generation: Generation
+    read_at: float
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers to one batch, and the entities that have none; both in the order asked."""
+
+    answers: list[Answer]
+    missing: list[str]
+
+
+class Lookups:
+    """Answers from a store; safe to use from many threads.
+
+    A champion pointer is at most `champion_cache_s` old when a request begins (0: read for each request).
+    `clock` gives the aware UTC instant that ages are told at; `elapsed` the monotonic seconds the cache counts.
+    """
+
+    def __init__(
+        self,
+        store: Readable,
+        champion_cache_s: float,
+        clock: Callable[[], datetime],
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._cache_s = champion_cache_s
+        self._clock = clock
+        self._elapsed = elapsed
+        self._lock = threading.Lock()
+        self._held: dict[str, Served] = {}
+        self._flights: dict[str, Future[Served]] = {}
+
+    def one(self, definition: str, entity: str) -> Answer:
+        """The answer for one entity. Raises UnknownDefinition, UnknownKey, InputError, StoreUnavailable."""
+        found = self.many(definition, [entity])
+        if found.missing:
+            raise UnknownKey(
+                f"{definition!r} has no prediction for entity {entity!r}",
+                do="keys are exact text; it may have no events that count",
+            )
+        return found.answers[0]
+
+    def many(self, definition: str, entities: Sequence[str]) -> Answers:
+        """The answers of one generation for up to 100 entities; one that is named twice is answered once.
+
+        Raises UnknownDefinition, InputError for entities that cannot be keys, StoreUnavailable.
+        """
+        if len(entities) > MAX_ENTITIES:
+            raise InputError("too many entities in one request", found=len(entities), expected=f"<= {MAX_ENTITIES}")
+        asked = list(dict.fromkeys(entities))
+        for entity in asked:
+            _check_key(definition, entity)
+        served = self._served(definition)
+        versions = self._store.read(definition, asked) if asked else {}
+        now = self._clock()
+        answers: list[Answer] = []
+        missing: list[str] = []
+        for entity in asked:
+            held = versions.get(entity, {})
+            found = answer(definition, entity, served.champion, served.generation, held, now=now)
+            if found is None:
+                missing.append(entity)
+            else:
+                answers.append(found)
+        return Answers(answers, missing)
+
+    def model(self, definition: str) -> dict[str, Any]:
+        """What is served under a definition: its champion, cut, features, learner, and the table's generations."""
+        _check_key(definition, "")
+        served = self._served(definition)
+        generation, description, now = served.generation, served.generation.description, self._clock()
+        return {
+            "definition": definition,
+            "generation": generation.number,
+            "vector": generation.cut,
+            "as_of": iso(generation.as_of),
+            "age_s": generation.age_s(now),
+            "stale": generation.stale(now),
+            "max_age_s": generation.max_age_s,
+            "clock": generation.clock,
+            "theta": {name: generation.theta.get(name) for name in ("reference", "zone", "types")},
+            "definition_sha256": generation.definition_sha256,
+            "entity": description.get("entity"),
+            "features": description.get("features"),
+            "learner": description.get("learner"),
+            "derive": description.get("derive"),
+            "generations": [
+                {"generation": e.generation, "status": e.status, "base": e.base, "items": e.items}
+                for e in self._store.ledger(definition)
+            ],
+        }
+
+    def held(self) -> Mapping[str, Served]:
+        """The pointer last read of every definition that was asked for, for metrics."""
+        with self._lock:
+            return dict(self._held)
+
+    def _served(self, definition: str) -> Served:
+        """The pointer of this request, from the cache while it is young; one thread reads for all that wait."""
+        if self._cache_s <= 0:
+            return self._keep(definition, self._fetch(definition))
+        with self._lock:
+            held = self._held.get(definition)
+            if held is not None and self._elapsed() - held.read_at < self._cache_s:
+                return held
+            flight = self._flights.get(definition)
+            reads = flight is None
+            if flight is None:
+                flight = self._flights[definition] = Future()
+        if not reads:
+            return flight.result()
+        try:
+            served = self._keep(definition, self._fetch(definition))
+        except BaseException as error:
+            self._land(definition)
+            flight.set_exception(error)
+            raise
+        self._land(definition)
+        flight.set_result(served)
+        return served
+
+    def _fetch(self, definition: str) -> Served:
+        read_at = self._elapsed()
+        champion = self._store.champion(definition)
+        if champion.generation == 0:
+            with self._lock:
+                self._held.pop(definition, None)
+            raise UnknownDefinition(
+                f"nothing is served under definition {definition!r}",
+                do=f"check the spelling, or make it: headrace run {definition}",
+            )
+        held = self._held.get(definition)
+        if held is not None and (held.champion.generation, held.champion.epoch) == (
+            champion.generation,
+            champion.epoch,
+        ):
+            return Served(champion, held.generation, read_at)
+        for entry in self._store.ledger(definition):
+            if entry.generation == champion.generation:
+                return Served(champion, Generation.of(entry), read_at)
+        raise StoreError(
+            f"the champion of {definition!r} is not in the table's ledger",
+            found=f"generation {champion.generation}",
+            do=f"publish the definition again: headrace run {definition}",
+        )
+
+    def _keep(self, definition: str, served: Served) -> Served:
+        with self._lock:
+            self._held[definition] = served
+        return served
+
+    def _land(self, definition: str) -> None:
+        with self._lock:
+            self._flights.pop(definition, None)
+
+
+def _check_key(definition: str, entity: str) -> None:
+    try:
+        size = len(f"{definition}#{entity}".encode())
+    except UnicodeEncodeError:
+        raise InputError("an entity is not text", found="half of a surrogate pair", expected="valid Unicode") from None
+    if not definition or size > MAX_KEY_BYTES:
+        raise InputError(
+            "a key is too long" if definition else "the definition has no name",
+            found=f"{size} bytes with the definition's name",
+            expected=f"1 to {MAX_KEY_BYTES}",
+        )
