@@ -64,9 +64,7 @@ def outputs_json(features: Mapping[str, Any], prediction: Mapping[str, Any]) -> 
     return json.dumps(shown, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _features(
-    definition: Definition, states: pa.Table, clock: Clock, theta: Mapping[str, Any]
-) -> dict[str, pa.Array]:
+def _features(definition: Definition, states: pa.Table, clock: Clock, theta: Mapping[str, Any]) -> dict[str, pa.Array]:
     return {name: a.finish(_whole(states[name]), clock, theta["types"]) for name, a in definition.features.items()}
 
 
@@ -91,9 +89,7 @@ def _number(name: str, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return values.astype(np.float64)
 
 
-def _declared(
-    who: str, names: tuple[str, ...], made: Mapping[str, npt.NDArray[Any]], rows: int
-) -> dict[str, pa.Array]:
+def _declared(who: str, names: tuple[str, ...], made: Mapping[str, npt.NDArray[Any]], rows: int) -> dict[str, pa.Array]:
     if tuple(made) != names or any(len(values) != rows for values in made.values()):
         raise DefinitionError(
             f"the {who} step did not return what it declares",
@@ -118,5 +114,7 @@ def _scalar(name: str, value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise InputError(
-        f"output {name!r} cannot be served", found=type(value).__name__, expected="a number, a text, a timestamp or null"
+        f"output {name!r} cannot be served",
+        found=type(value).__name__,
+        expected="a number, a text, a timestamp or null",
     )

@@ -10,7 +10,7 @@ import sys
 import traceback
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from headrace.definitions.definition import Definition
 from headrace.errors import DefinitionError, nearest
@@ -57,7 +57,7 @@ def ship_by_value(definition: Definition) -> None:
     if module is not None:
         from pyspark import cloudpickle
 
-        cloudpickle.register_pickle_by_value(module)
+        cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
 
 
 def source_of(module: ModuleType) -> str | None:
@@ -76,13 +76,13 @@ class _File(importlib.abc.InspectLoader):
         # Tolerates a byte-order mark and honours a coding line, as Python itself does.
         self._source = importlib.util.decode_source(path.read_bytes())
 
-    def get_source(self, fullname: str) -> str:
+    def get_source(self, fullname: str) -> str:  # noqa: ARG002
         return self._source
 
-    def is_package(self, fullname: str) -> bool:
+    def is_package(self, fullname: str) -> bool:  # noqa: ARG002
         return False
 
-    def get_code(self, fullname: str) -> object:  # type: ignore[override]
+    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002
         return self.source_to_code(self._source, str(self._path))
 
 
@@ -106,7 +106,7 @@ def _from_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the file may raise anything
+    except (Exception, SystemExit) as error:
         sys.modules.pop(name)
         if before is not None:
             sys.modules[name] = before
@@ -125,7 +125,7 @@ def _from_package(dotted: str) -> ModuleType:
                 do="install its package, or name the file: `file.py:name`",
             ) from error
         raise _broken(dotted, error) from error
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the module may raise anything
+    except (Exception, SystemExit) as error:
         raise _broken(dotted, error) from error
 
 

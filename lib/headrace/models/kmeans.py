@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -14,18 +16,27 @@ from headrace.errors import DefinitionError, InputError, nearest
 from headrace.models.learner import Fitted
 
 if TYPE_CHECKING:
+    from pyspark.ml.clustering import KMeans as SparkKMeans
     from pyspark.ml.clustering import KMeansModel
+    from pyspark.ml.feature import MinMaxScalerModel, VectorAssembler
     from pyspark.sql import DataFrame
 
 Floats = npt.NDArray[np.float64]
 
+# Rows of a partition while fitting. It depends on nothing but the input, so that neither does the model.
+_ROWS_PER_PARTITION = 250_000
+
 
 @dataclass(frozen=True)
 class KMeans:
-    """Clusters of entities by Euclidean distance after each feature is scaled to [0, 1].
+    """Clusters of entities by Euclidean distance after each feature is scaled to [0, 1]; Spark ML's k-means||.
 
     k: clusters, at least 2; where there are fewer distinct points, as many clusters as points.
-    seed: of the k-means|| start. features: those to read, all of the definition's if None.
+    scale: `min-max`; a feature that is constant in training is 0.5, as in Spark ML's MinMaxScaler.
+    seed, max_iterations, init_steps: Spark ML's. features: those to read, all of the definition's if None.
+
+    Parameters: features; min, max (of each, over the training rows); centers (rows of scaled coordinates);
+    labels (the cluster number of each centre).
     """
 
     k: int
@@ -39,14 +50,200 @@ class KMeans:
     sample: ClassVar[Literal["entity"]] = "entity"
     outputs: ClassVar[tuple[str, ...]] = ("cluster",)
 
-    def inputs(self, features: tuple[str, ...]) -> tuple[str, ...]:
-        raise NotImplementedError
-
-    def fit(self, samples: DataFrame, features: tuple[str, ...], base: Mapping[str, Any] | None) -> Fitted:
-        raise NotImplementedError
-
-    def score(self, parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
-        raise NotImplementedError
+    def __post_init__(self) -> None:
+        if self.features is not None:
+            object.__setattr__(self, "features", tuple(self.features))
+        if self.k < 2:
+            raise DefinitionError("k-means needs at least two clusters", found=f"k={self.k}")
+        if self.scale != "min-max":
+            raise DefinitionError("k-means has no such scale", found=repr(self.scale), expected="'min-max'")
 
     def describe(self) -> dict[str, Any]:
-        raise NotImplementedError
+        return {
+            "kind": self.kind,
+            "k": self.k,
+            "scale": self.scale,
+            "seed": self.seed,
+            "features": None if self.features is None else list(self.features),
+            "max_iterations": self.max_iterations,
+            "init_steps": self.init_steps,
+        }
+
+    def inputs(self, features: tuple[str, ...]) -> tuple[str, ...]:
+        for name in self.features or ():
+            if name not in features:
+                raise DefinitionError(
+                    "k-means reads a feature that is not declared",
+                    found=repr(name),
+                    expected=f"one of {list(features)}",
+                    nearest=nearest(name, features),
+                )
+        return self.features or features
+
+    def fit(self, samples: DataFrame, features: tuple[str, ...], base: Mapping[str, Any] | None) -> Fitted:
+        """Fit on finished features, one row an entity; `base` gives clusters the numbers of its nearest centres.
+
+        Reads the samples twice: persist them. Up to 250,000 rows the result depends on their values and the
+        seed alone, bit for bit; beyond, sums of partitions are added in the order in which they arrive.
+        Metrics: inertia (sum of squared scaled distances to the nearest centre), iterations, rows, and sizes
+        (rows of each cluster number).
+        Raises InputError when there is no row, or a null or a number that is not finite in one.
+        """
+        from pyspark.ml import PipelineModel
+        from pyspark.ml.feature import SQLTransformer
+
+        names = self.inputs(features)
+        with _scaled(samples, names) as (assembler, scaler, scaled):
+            model = self._estimator().fit(scaled)
+        parameters = {
+            "features": list(names),
+            "min": scaler.originalMin.toArray().tolist(),
+            "max": scaler.originalMax.toArray().tolist(),
+            "centers": [centre.tolist() for centre in model.clusterCenters()],
+        }
+        labels = _labels(parameters, base)
+        number = f"element_at(array({', '.join(map(str, labels))}), centre + 1)"
+        named = SQLTransformer(statement=f"SELECT *, {number} AS cluster FROM __THIS__")  # noqa: S608 - own integers
+        return Fitted(
+            {**parameters, "labels": labels},
+            PipelineModel([assembler, scaler, model, named]),
+            _metrics(model, labels),
+        )
+
+    def _estimator(self) -> SparkKMeans:
+        from pyspark.ml.clustering import KMeans as SparkKMeans
+
+        return SparkKMeans(
+            k=self.k,
+            seed=self.seed,
+            featuresCol="scaled",
+            predictionCol="centre",
+            maxIter=self.max_iterations,
+            initSteps=self.init_steps,
+        )
+
+    def score(self, parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+        """The cluster number of each row, int32; of centres equally near, the first, as in Spark ML."""
+        nearest_centre, _ = _nearest(parameters, inputs)
+        return {"cluster": np.array(parameters["labels"], dtype=np.int32)[nearest_centre]}
+
+    def distances(self, parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> Floats:
+        """The distance of each row to its nearest centre, in scaled coordinates."""
+        return _nearest(parameters, inputs)[1]
+
+
+@contextmanager
+def _scaled(samples: DataFrame, names: Sequence[str]) -> Iterator[tuple[VectorAssembler, MinMaxScalerModel, DataFrame]]:
+    """The stages up to the scaler, and the column `scaled` of what they make, kept in memory meanwhile."""
+    from pyspark.ml.feature import MinMaxScaler, VectorAssembler
+
+    assembler = VectorAssembler(inputCols=list(names), outputCol="inputs", handleInvalid="error")
+    assembled = assembler.transform(_in_order(samples, names)).select("inputs").persist()
+    try:
+        scaler = MinMaxScaler(inputCol="inputs", outputCol="scaled").fit(assembled)
+        yield assembler, scaler, scaler.transform(assembled).select("scaled")
+    finally:
+        assembled.unpersist()
+
+
+def _in_order(samples: DataFrame, names: Sequence[str]) -> DataFrame:
+    """The columns as numbers, in partitions and an order that depend on the values alone; checked."""
+    from pyspark.sql import functions as F
+
+    numbers = samples.select(*(F.col(name).cast("double").alias(name) for name in names))
+
+    def unusable(name: str) -> Any:
+        column = F.col(name)
+        return F.count_if(column.isNull() | F.isnan(column) | (F.abs(column) == float("inf"))).alias(name)
+
+    seen = numbers.agg(F.count(F.lit(1)).alias("rows"), *(unusable(name) for name in names)).first()
+    assert seen is not None  # noqa: S101 - an aggregate without keys has one row
+    for name in names:
+        if seen[name]:
+            raise _not_finite(name, f"{seen[name]} of {seen['rows']} rows")
+    if not seen["rows"]:
+        raise InputError("there are no rows to fit k-means on")
+    partitions = -(-seen["rows"] // _ROWS_PER_PARTITION)
+    spread = numbers.coalesce(1) if partitions == 1 else numbers.repartition(partitions, *names)
+    return spread.sortWithinPartitions(*names)
+
+
+def _labels(parameters: Mapping[str, Any], base: Mapping[str, Any] | None) -> list[int]:
+    """The number of each centre: that of the base's centre it is matched to, closest pairs first.
+
+    Distances are taken over the features of both, each scaled to the range that the two training sets have
+    together. A centre without a match has the least number not in use. Without a base, numbers are 0, 1, ...
+    """
+    count = len(parameters["centers"])
+    labels: dict[int, int] = {}
+    shared = [name for name in parameters["features"] if base is not None and name in base["features"]]
+    if base is not None and shared:
+        ours, low, high = _unscaled(parameters, shared)
+        theirs, base_low, base_high = _unscaled(base, shared)
+        width = np.maximum(high, base_high) - np.minimum(low, base_low)
+        width[width == 0] = 1
+        distance = (((ours[:, None] - theirs) / width) ** 2).sum(axis=2)
+        taken: set[int] = set()
+        for pair in np.argsort(distance, axis=None, kind="stable"):
+            centre, other = divmod(int(pair), len(theirs))
+            if centre not in labels and other not in taken:
+                labels[centre] = base["labels"][other]
+                taken.add(other)
+    used = set(labels.values()) | set(base["labels"] if base is not None else ())
+    free = (number for number in range(count + len(used)) if number not in used)
+    return [labels[centre] if centre in labels else next(free) for centre in range(count)]
+
+
+def _unscaled(parameters: Mapping[str, Any], names: Sequence[str]) -> tuple[Floats, Floats, Floats]:
+    """Centres in the features' own units, and the features' least and greatest values."""
+    at = [parameters["features"].index(name) for name in names]
+    low, high = (np.array(parameters[end], dtype=np.float64)[at] for end in ("min", "max"))
+    return low + np.array(parameters["centers"], dtype=np.float64)[:, at] * (high - low), low, high
+
+
+def _nearest(parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> tuple[npt.NDArray[np.intp], Floats]:
+    """Index of the nearest centre, the first of equally near ones, and the distance to it."""
+    rows = np.asarray(inputs, dtype=np.float64)
+    finite = np.isfinite(rows).all(axis=0)
+    if not finite.all():
+        raise _not_finite(parameters["features"][int(np.argmin(finite))], "a null or a number that is not finite")
+    low, high = np.array(parameters["min"]), np.array(parameters["max"])
+    width = high - low
+    scaled = np.where(width > 0, (rows - low) / np.where(width > 0, width, 1), 0.5)
+    best = np.zeros(len(rows), dtype=np.intp)
+    least = np.full(len(rows), np.inf)
+    # One centre at a time: rows x centres x features at once need not fit in memory.
+    for index, centre in enumerate(parameters["centers"]):
+        squared = reduce(add, ((scaled[:, i] - c) ** 2 for i, c in enumerate(centre)))
+        nearer = squared < least
+        best[nearer], least[nearer] = index, squared[nearer]
+    return best, np.sqrt(least)
+
+
+def _metrics(model: KMeansModel, labels: list[int]) -> dict[str, Any]:
+    summary = model.summary
+    sizes = summary.clusterSizes
+    return {
+        "inertia": summary.trainingCost,
+        "iterations": summary.numIter,
+        "rows": sum(sizes),
+        "sizes": {str(label): size for label, size in sorted(zip(labels, sizes, strict=False))},
+    }
+
+
+def _not_finite(name: str, found: str) -> InputError:
+    return InputError(
+        f"k-means input {name!r} is not usable",
+        found=found,
+        expected="finite numbers",
+        do="let `prepare` drop such events, or leave the feature out of the learner's `features`",
+    )
+
+
+def inertia_by_k(samples: DataFrame, features: tuple[str, ...], ks: Sequence[int], seed: int = 7) -> dict[int, float]:
+    """The inertia of one fit for each k, for the curve that shows where further clusters stop paying.
+
+    In: finished features, as for `KMeans.fit`; a bounded sample is enough.
+    """
+    with _scaled(samples, KMeans(2).inputs(features)) as (_, _, scaled):
+        return {k: KMeans(k, seed=seed)._estimator().fit(scaled).summary.trainingCost for k in ks}
