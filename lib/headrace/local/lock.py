@@ -154,9 +154,7 @@ def _closure(group: Mapping[str, Any], taken: Sequence[tuple[str, str, str, str]
 def _dependency(part: tuple[str, str, str, str], *, transitive: bool = True) -> str:
     org, name, revision, kind = part
     follow = transitive and kind == "jar"
-    artifact = (
-        "" if kind == "jar" else f"<artifact name={quoteattr(name)} type={quoteattr(kind)} ext={quoteattr(kind)}/>"
-    )
+    named = f"<artifact name={quoteattr(name)} type={quoteattr(kind)} ext={quoteattr(kind)}/>"
     return (
         f"<dependency org={quoteattr(org)} name={quoteattr(name)} rev={quoteattr(revision)}"
         f' transitive="{str(follow).lower()}" conf="default->default">{"" if kind == "jar" else named}</dependency>'
