@@ -100,15 +100,18 @@ def headrace_settings(tmp_path: Path) -> SettingsFactory:
 
 
 def _engine(name: str, request: pytest.FixtureRequest, folders: pytest.TempPathFactory) -> Iterator[str]:
-    from headrace.errors import DownloadError
+    from headrace.config import load
+    from headrace.errors import DownloadError, EngineError
     from headrace.local.engines import running
 
     with ExitStack() as stack:
         try:
-            endpoint = stack.enter_context(running(name, folders.mktemp(name), in_memory=True))
+            engine = stack.enter_context(running(name, folders.mktemp("engine"), load(environment="local")))
         except DownloadError as error:
             _cannot_be_had(name, error, request.config)
-        yield endpoint
+        if engine.endpoint is None:
+            raise EngineError(f"the local engine {name} has no endpoint", found=engine.state, do=f"see {engine.log}")
+        yield engine.endpoint
 
 
 def _cannot_be_had(name: str, error: Exception, config: pytest.Config) -> NoReturn:
