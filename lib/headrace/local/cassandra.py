@@ -83,7 +83,7 @@ class Cassandra(Engine):
     name = "cassandra"
     jar_groups = ("cassandra",)
     port_names = ("client", "storage")
-    patience_s = 180.0
+    patience_s = 240.0
 
     def heap_mb(self, settings: EnginesSettings) -> int:
         return settings.cassandra_heap_mb

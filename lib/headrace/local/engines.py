@@ -27,7 +27,7 @@ from headrace.local.jars import ensure_jars
 from headrace.local.java import find_java
 from headrace.local.kafka import Kafka
 from headrace.local.launch import Engine, Place
-from headrace.local.ports import choose
+from headrace.local.ports import choose, is_free
 from headrace.local.process import Identity
 from headrace.local.s3 import S3
 
@@ -70,7 +70,7 @@ def up(names: Sequence[str], settings: Settings, *, progress: bool = True) -> li
     An engine that answers already is left alone. Raises EngineError with the last lines of its log for one that does
     not start; the others keep running.
     """
-    chosen = _chosen(names or DEFAULT)
+    chosen = named(names or DEFAULT)
     _ensure(chosen, settings, progress)
     stop = threading.Event()
     with ThreadPoolExecutor(len(chosen), thread_name_prefix="up") as pool:
@@ -87,21 +87,21 @@ def up(names: Sequence[str], settings: Settings, *, progress: bool = True) -> li
 
 def down(names: Sequence[str], settings: Settings) -> list[EngineStatus]:
     """Stop the named engines (none named: all) that this folder started; their data and ports are kept."""
-    chosen = _chosen(names or list(ENGINES))
+    chosen = named(names or list(ENGINES))
     with ThreadPoolExecutor(len(chosen), thread_name_prefix="down") as pool:
         return list(pool.map(lambda engine: _down(engine, settings.engine_home / engine.name), chosen))
 
 
 def status(settings: Settings, names: Sequence[str] = ()) -> list[EngineStatus]:
     """The named engines (none named: all) as they are now; each that should run is asked."""
-    chosen = _chosen(names or list(ENGINES))
+    chosen = named(names or list(ENGINES))
     with ThreadPoolExecutor(len(chosen), thread_name_prefix="status") as pool:
         return list(pool.map(lambda engine: _status(engine, settings.engine_home / engine.name), chosen))
 
 
 def endpoint(name: str, settings: Settings) -> str:
     """The address of a running engine. Raises EngineError, naming `headrace up NAME`, when it does not answer."""
-    (engine,) = _chosen([name])
+    (engine,) = named([name])
     now = _status(engine, settings.engine_home / name)
     if now.state != "running" or now.endpoint is None:
         raise EngineError(
@@ -112,6 +112,11 @@ def endpoint(name: str, settings: Settings) -> str:
     return now.endpoint
 
 
+def kept_ports(name: str, settings: Settings) -> list[int]:
+    """The ports an engine had when it last ran, which its next start takes again where they are free."""
+    return list(_read(settings.engine_home / name).ports.values())
+
+
 @contextmanager
 def running(
     name: str, folder: Path, settings: Settings | None = None, *, in_memory: bool = True
@@ -120,7 +125,7 @@ def running(
 
     `in_memory` keeps nothing on disk where the engine can do so. Raises EngineError when it does not start.
     """
-    (engine,) = _chosen([name])
+    (engine,) = named([name])
     settings = settings or config.load()
     _ensure([engine], settings, progress=True)
     home = folder / name
@@ -130,7 +135,8 @@ def running(
         _down(engine, home)
 
 
-def _chosen(names: Sequence[str]) -> list[Engine]:
+def named(names: Sequence[str]) -> list[Engine]:
+    """The engines of these names, each once. Raises TerminalError for a name that is none."""
     for name in names:
         if name not in ENGINES:
             raise TerminalError(
@@ -151,14 +157,13 @@ def _up(engine: Engine, home: Path, settings: Settings, *, in_memory: bool, stop
             return _status(engine, home)
         # Left by a start that was broken off, or hung: it cannot be trusted and holds the data.
         process.stop(state.process)
-        for attempt in range(1, _STARTS + 1):
+        for _ in range(_STARTS):
             state = _State(choose(engine.port_names, state.ports))
             if _launch(engine, home, state, settings, in_memory=in_memory, stop=stop):
                 return _status(engine, home)
-            # Somebody may have taken a port between our look and its start; a second try chooses again.
-            log.warning("%s did not start (try %d of %d)", engine.name, attempt, _STARTS)
-            if stop.is_set():
+            if stop.is_set() or all(map(is_free, state.ports.values())):
                 break
+            log.warning("%s did not start: somebody took one of its ports %s; trying others", engine.name, state.ports)
         raise EngineError(
             f"the local engine {engine.name} does not start",
             found=f"at the end of {_log(home)}:\n{process.last_lines(_log(home))}\n",

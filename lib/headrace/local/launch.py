@@ -54,7 +54,7 @@ class Engine(ABC):
     name: ClassVar[str]
     jar_groups: ClassVar[tuple[str, ...]] = ()
     port_names: ClassVar[tuple[str, ...]] = ("client",)
-    patience_s: ClassVar[float] = 60.0
+    patience_s: ClassVar[float] = 120.0
     """How long it may take to answer after its start."""
 
     @abstractmethod

@@ -1,0 +1,89 @@
+"""`headrace doctor | up | down | status`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from headrace.cli.options import with_settings
+from headrace.config import Settings
+from headrace.errors import AnswerIsNo
+
+if TYPE_CHECKING:
+    from headrace.local.engines import EngineStatus
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of the findings.")
+@with_settings
+def doctor(settings: Settings, as_json: bool) -> None:
+    """Check Python, Java, jars, engines, ports, memory, disk and credentials, and say how to mend each.
+
+    Exits 1 when a check fails; warnings do not count.
+    """
+    from headrace.local.doctor import FAIL, OK, examine
+
+    findings = examine(settings)
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        width = max(len(finding.check) for finding in findings)
+        colours = {OK: "green", FAIL: "red"}
+        for finding in findings:
+            result = click.style(f"{finding.result:4}", fg=colours.get(finding.result, "yellow"))
+            click.echo(f"{result}  {finding.check:{width}}  {finding.found}")
+            if finding.mend and finding.result != OK:
+                click.echo(f"{'':6}{'':{width}}  -> {finding.mend}")
+    failed = [finding.check for finding in findings if finding.result == FAIL]
+    if failed:
+        raise AnswerIsNo(f"{len(failed)} of {len(findings)} checks fail", found=", ".join(failed))
+
+
+@click.command()
+@click.argument("engines", nargs=-1, metavar="[ENGINE ...]")
+@with_settings
+def up(settings: Settings, engines: tuple[str, ...]) -> None:
+    """Start local engines (dynamodb, kafka, cassandra, s3; default: dynamodb and kafka) and wait until they answer.
+
+    What answers already is left alone. Their data survives `headrace down`.
+    """
+    from headrace.local import engines as local
+
+    names = [engine.name for engine in local.named(engines or local.DEFAULT)]
+    click.echo(f"starting {', '.join(names)}", err=True)
+    _show(local.up(names, settings))
+
+
+@click.command()
+@click.argument("engines", nargs=-1, metavar="[ENGINE ...]")
+@with_settings
+def down(settings: Settings, engines: tuple[str, ...]) -> None:
+    """Stop the local engines this folder started (default: all of them); their data stays."""
+    from headrace.local import engines as local
+
+    _show(local.down(engines, settings))
+
+
+@click.command()
+@click.argument("engines", nargs=-1, metavar="[ENGINE ...]")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of the engines.")
+@with_settings
+def status(settings: Settings, engines: tuple[str, ...], as_json: bool) -> None:
+    """Show the local engines: running, silent (does not answer), dead (gone without `down`) or stopped."""
+    from headrace.local import engines as local
+
+    found = local.status(settings, engines)
+    if as_json:
+        click.echo(json.dumps([asdict(engine) for engine in found], indent=2, default=str))
+    else:
+        _show(found)
+
+
+def _show(engines: Sequence[EngineStatus]) -> None:
+    for engine in engines:
+        where = f"{engine.endpoint}  pid {engine.pid}  log {engine.log}" if engine.endpoint else str(engine.folder)
+        click.echo(f"{engine.name:10} {engine.state:8} {where}")
