@@ -14,6 +14,7 @@ import anyio.to_thread
 from anyio import CapacityLimiter
 from fastapi import FastAPI, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
 
 import headrace
@@ -35,6 +36,21 @@ LOOKUP_THREADS = 32
 QUEUE = 16
 
 
+class KeyConvertor(Convertor[str]):
+    """The rest of a path, whatever it holds; Starlette's own `path` stops at a line break."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("key", KeyConvertor())
+
+
 @dataclass(frozen=True)
 class Rule:
     """Who may call a route."""
@@ -46,7 +62,7 @@ class Rule:
 
 # Every route of the server; one that is not here makes `create_app` fail.
 RULES = (
-    Rule("GET", "/v1/predictions/{definition}/{entity:path}", "token"),
+    Rule("GET", "/v1/predictions/{definition}/{entity:key}", "token"),
     Rule("POST", "/v1/predictions/{definition}:batch", "token"),
     Rule("GET", "/v1/models/{definition}", "token"),
     Rule("GET", "/openapi.json", "token"),
@@ -160,18 +176,25 @@ def _check_rules(app: FastAPI) -> None:
 def _add_predictions(app: FastAPI, lookups: Lookups, metrics: Metrics) -> None:
     threads = CapacityLimiter(LOOKUP_THREADS)
 
+    most = LOOKUP_THREADS * (1 + QUEUE)
+    inside = 0
+
     async def ask(question: Callable[..., T], *arguments: Any) -> T:
-        if threads.statistics().tasks_waiting >= LOOKUP_THREADS * QUEUE:
+        nonlocal inside
+        if inside >= most:
             headers = {"Retry-After": str(problems.RETRY_AFTER_S)}
             raise Refusal(503, "overloaded", "too many requests wait for the store; try again", headers)
+        inside += 1
         try:
             return await anyio.to_thread.run_sync(question, *arguments, limiter=threads)
         except HeadraceError as error:
             if isinstance(error, StoreUnavailable | StoreError):
                 metrics.store_failed(error)
             raise
+        finally:
+            inside -= 1
 
-    @app.get("/v1/predictions/{definition}/{entity:path}", response_model=AnswerBody)
+    @app.get("/v1/predictions/{definition}/{entity:key}", response_model=AnswerBody)
     async def prediction(definition: str, entity: str, query: Annotated[PredictionQuery, Query()]) -> Response:
         """The answer for one entity. Keys with `.` or `..` as a path segment are asked for through `:batch`."""
         _refuse_as_of(query.as_of)

@@ -129,7 +129,7 @@ class Lookups:
             "entity": description.get("entity"),
             "features": description.get("features"),
             "learner": description.get("learner"),
-            "derive": description.get("derive"),
+            "derived": (description.get("derive") or {}).get("outputs"),
             "generations": [
                 {"generation": e.generation, "status": e.status, "base": e.base, "items": e.items}
                 for e in self._store.ledger(definition)

@@ -132,7 +132,13 @@ async def _validation_error(request: Request, error: RequestValidationError) -> 
     )
 
 
-_SLUGS = {404: "no-such-route", 405: "method-not-allowed", 408: "too-slow", 413: "body-too-large"}
+_SLUGS = {
+    400: "invalid-request",
+    404: "no-such-route",
+    405: "method-not-allowed",
+    408: "too-slow",
+    413: "body-too-large",
+}
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:

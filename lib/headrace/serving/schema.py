@@ -37,7 +37,7 @@ def describe_api(app: FastAPI, guarded: set[tuple[str, str]]) -> None:
             components["securitySchemes"] = {_SCHEME: {"type": "http", "scheme": "bearer"}}
             for path, operations in described["paths"].items():
                 for method, operation in operations.items():
-                    needs_token = (method.upper(), path.replace("{entity}", "{entity:path}")) in guarded
+                    needs_token = (method.upper(), path.replace("{entity}", "{entity:key}")) in guarded
                     _complete(operation, path, needs_token=needs_token)
             app.openapi_schema = described
         return app.openapi_schema

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from headrace.errors import ConfigError, TransientError
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
 BACKLOG = 2048
@@ -51,12 +52,10 @@ def address(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve(app: FastAPI, listening: socket.socket) -> None:
-    """Serve until SIGTERM (then exit 0 once requests in flight are answered) or SIGINT (KeyboardInterrupt)."""
+def server_of(app: FastAPI) -> uvicorn.Server:
+    """The server of one process: HTTP/1.1 only, no forwarded headers believed, `DRAIN_S` to finish on shutdown."""
     import uvicorn
 
-    # uvicorn drains on SIGTERM and then raises the signal again for whoever handled it before: that is this.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     config = uvicorn.Config(
         app,
         http="h11",
@@ -69,4 +68,11 @@ def serve(app: FastAPI, listening: socket.socket) -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=DRAIN_S,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    return uvicorn.Server(config)
+
+
+def serve(app: FastAPI, listening: socket.socket) -> None:
+    """Serve until SIGTERM (then exit 0 once requests in flight are answered) or SIGINT (KeyboardInterrupt)."""
+    # uvicorn drains on SIGTERM and then raises the signal again for whoever handled it before: that is this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    server_of(app).run(sockets=[listening])

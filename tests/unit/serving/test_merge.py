@@ -1,0 +1,111 @@
+"""From a stored item to an answer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from headrace.errors import StoreError
+from headrace.serving.merge import Answer, Generation, answer
+from headrace.stores.port import TOMBSTONE, Champion, LedgerEntry, Version
+from published import NOW, ledger_info, version
+
+
+def generation(number: int, **info: object) -> Generation:
+    return Generation.of(LedgerEntry(number, "sealed", None, "m", info=ledger_info(number, **info)))
+
+
+def test_an_answer_is_spelled_as_the_contract_has_it() -> None:
+    found = answer("segments", "17850", Champion(3, floor=1), generation(3), {3: version(302, 1)}, now=NOW)
+    assert found is not None
+    assert found.to_json() == {
+        "definition": "segments",
+        "entity": "17850",
+        "prediction": {"cluster": 1, "segment": "Can't Lose"},
+        "features": {"recency": 302},
+        "layer": "batch",
+        "generation": 3,
+        "vector": [["", "file", 300]],
+        "as_of": "2026-03-01T11:00:00Z",
+        "age_s": 3600.0,
+        "stale": False,
+    }
+    assert list(found.to_json()["prediction"]) == ["cluster", "segment"], "the declared order is kept"
+
+
+def test_generation_and_vector_are_the_champions_when_the_version_is_older() -> None:
+    found = answer("segments", "e", Champion(9, floor=2), generation(9), {2: version(1, 5)}, now=NOW)
+    assert found is not None
+    assert (found.generation, found.vector, found.prediction["cluster"]) == (9, [["", "file", 900]], 5)
+
+
+@pytest.mark.parametrize(
+    ("champion", "versions", "cluster"),
+    [
+        (Champion(10, floor=1), {9: version(0, 9), 10: version(0, 10)}, 10),
+        (Champion(10, floor=1), {9: version(0, 9), 11: version(0, 11)}, 9),
+        (Champion(10, floor=1, skip=frozenset({9})), {8: version(0, 8), 9: version(0, 9)}, 8),
+        (Champion(10, floor=9), {8: version(0, 8)}, None),
+        (Champion(10, floor=1), {8: version(0, 8), 10: TOMBSTONE}, None),
+        (Champion(10, floor=1, skip=frozenset({10})), {8: version(0, 8), 10: TOMBSTONE}, 8),
+        (Champion(10, floor=1), {}, None),
+    ],
+)
+def test_the_champion_chooses_the_version(
+    champion: Champion, versions: dict[int, Version], cluster: int | None
+) -> None:
+    found = answer("segments", "e", champion, generation(10), versions, now=NOW)
+    assert (found and found.prediction["cluster"]) == cluster
+
+
+@pytest.mark.parametrize(("max_age_s", "stale"), [(None, False), (3600.0, False), (3599.9, True), (0.0, True)])
+def test_an_answer_older_than_max_age_says_so(max_age_s: float | None, stale: bool) -> None:
+    made = generation(1, max_age_s=max_age_s)
+    found = answer("segments", "e", Champion(1, floor=1), made, {1: version(1, 1)}, now=NOW)
+    assert found is not None
+    assert found.stale is stale
+
+
+def test_a_readers_clock_behind_the_cut_is_age_zero() -> None:
+    assert generation(1).age_s(NOW - timedelta(days=1)) == 0.0
+
+
+def test_as_of_is_told_in_utc() -> None:
+    assert generation(1, as_of="2026-03-01T12:30:00.5+01:30").as_of == datetime(2026, 3, 1, 11, 0, 0, 500000, UTC)
+
+
+@pytest.mark.parametrize("broken", [{"as_of": "yesterday"}, {"as_of": "2026-03-01T11:00:00"}, {"cut": None}])
+def test_a_damaged_ledger_entry_is_named(broken: dict[str, object]) -> None:
+    with pytest.raises(StoreError, match="ledger entry of generation 4"):
+        generation(4, **broken)
+
+
+@pytest.mark.parametrize("outputs", ["", "[]", "{}", '{"features":{}}', "{'features'"])
+def test_damaged_outputs_are_named_without_showing_them(outputs: str) -> None:
+    with pytest.raises(StoreError, match=r"outputs of an entity of 'segments'.*version 1.*publish"):
+        answer("segments", "e", Champion(1, floor=1), generation(1), {1: Version(b"{}", outputs)}, now=NOW)
+
+
+def test_features_of_a_readers_clock_are_finished_at_now_and_the_prediction_is_as_stored() -> None:
+    from headrace.algebra import Count, DaysSince, Max, encode
+
+    features = {"visits": Count(), "recency": DaysSince(Max("at"))}
+    types = {"at": "timestamp"}
+    event = {"at": datetime(2026, 2, 1, 23, 30, tzinfo=UTC)}
+    state = encode({name: aggregate.lift(event, types) for name, aggregate in features.items()})
+    made = replace(
+        generation(1, clock="reader", theta={"reference": "2026-02-02T00:00:00+00:00", "zone": "UTC", "types": types}),
+        description={"features": [{"name": n, "aggregate": a.describe()} for n, a in features.items()]},
+    )
+    stored = Version(state, json.dumps({"features": {"visits": 1, "recency": 1}, "prediction": {"cluster": 4}}))
+
+    def at(now: datetime) -> Answer:
+        found = answer("segments", "e", Champion(1, floor=1), made, {1: stored}, now=now)
+        assert found is not None
+        return found
+
+    assert at(datetime(2026, 2, 11, tzinfo=UTC)).features == {"visits": 1, "recency": 10}
+    assert at(datetime(2026, 3, 1, tzinfo=UTC)).features == {"visits": 1, "recency": 28}
+    assert at(datetime(2026, 3, 1, tzinfo=UTC)).prediction == {"cluster": 4}
