@@ -148,6 +148,9 @@ class Store(Protocol):
         """Every entity with its versions, one slice of the keys; for verify and purge only."""
 
     # -- the publisher ------------------------------------------------------------------------
+    def lease(self, definition: str) -> Lease | None:
+        """The lease as it stands, expired or not; an empty owner where it was given back, None before the first."""
+
     def acquire_lease(self, definition: str, owner: str, now: datetime, ttl: timedelta) -> Lease:
         """Take the lease if it is free, expired at `now`, or already this owner's; else LeaseHeld."""
 

@@ -1,0 +1,298 @@
+"""The store in one DynamoDB table with text keys `pk` and `sk`; see `items` for how records stand in it."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from headrace.errors import StoreError
+from headrace.stores import items, publication
+from headrace.stores.connection import Again, Connection, NoTable, Refusal
+from headrace.stores.items import Item
+from headrace.stores.port import Champion, Lease, LedgerEntry, Status, Version, Write, WriteReport, padded
+from headrace.stores.statements import Bulk, RemoveVersions, SetVersion
+
+T = TypeVar("T")
+_TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
+READ_S = 5.0  # how long a single small call is repeated; bulk writes wait for the whole retry bound
+_CREATE_S = 60.0
+
+
+class DynamoDBStore:
+    """A `Store` in the table `table`; threads may share it.
+
+    endpoint: None for AWS. retry_s: how long throttled bulk writes are repeated.
+    """
+
+    def __init__(
+        self, table: str, region: str, endpoint: str | None, *, retry_s: float = 120.0, create: bool = False
+    ) -> None:
+        if not _TABLE.fullmatch(table):
+            raise StoreError(f"{table!r} is not a table name", expected="3 to 255 of letters, digits, _ . -")
+        self._table = table
+        self._create = create
+        self._connection = Connection(region, endpoint, retry_s=retry_s)
+        self._bulk = Bulk(self._connection)
+
+    def prepare(self) -> None:
+        """Wait for the table; create it, billed by request, where the settings allow that."""
+        if self._status() is None:
+            if not self._create:
+                raise StoreError(f"the table {self._table!r} does not exist", do="create it with keys pk and sk, text")
+            self._make_table()
+        self._connection.repeating(self._check_active, _CREATE_S)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    # -- readers ------------------------------------------------------------------------------
+    def champion(self, definition: str) -> Champion:
+        item = self._get(definition, items.CHAMPION)
+        return items.champion_of(item) if item else Champion()
+
+    def ledger(self, definition: str) -> list[LedgerEntry]:
+        query = {
+            "ConsistentRead": True,
+            "KeyConditionExpression": "pk = :pk AND begins_with(sk, :sk)",
+            "ExpressionAttributeValues": {":pk": items.text(definition), ":sk": items.text(items.LEDGER)},
+        }
+        return [items.entry_of(item) for item in self._pages("Query", query)]
+
+    def read(self, definition: str, entities: Sequence[str]) -> dict[str, dict[int, Version]]:
+        by_pk = {items.batch_pk(definition, entity): entity for entity in entities}
+        publication.check_read(len(by_pk))
+        fitting = [pk for pk in by_pk if len(pk.encode("utf-8", "surrogatepass")) <= items.MAX_KEY_BYTES]
+        left = [items.key(pk, items.BATCH) for pk in fitting]
+        found: dict[str, dict[int, Version]] = {}
+
+        def attempt() -> None:
+            nonlocal left
+            while left:
+                request = {"RequestItems": {self._table: {"Keys": left, "ConsistentRead": True}}}
+                answer = self._connection.once("BatchGetItem", request)
+                got = answer["Responses"].get(self._table, [])
+                for item in got:
+                    found[by_pk[item["pk"]["S"]]] = items.versions_of(item)
+                left = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
+                if left and not got:
+                    raise Again(f"{len(left)} keys were not processed")
+
+        self._checked(lambda: self._connection.repeating(attempt, READ_S))
+        return found
+
+    def scan(self, definition: str, segment: int = 0, segments: int = 1) -> Iterator[tuple[str, dict[int, Version]]]:
+        prefix = items.batch_pk(definition, "")
+        request = {
+            "ConsistentRead": True,
+            "Segment": segment,
+            "TotalSegments": segments,
+            "FilterExpression": "begins_with(pk, :pk) AND sk = :sk",
+            "ExpressionAttributeValues": {":pk": items.text(prefix), ":sk": items.text(items.BATCH)},
+        }
+        for item in self._pages("Scan", request):
+            yield item["pk"]["S"].removeprefix(prefix), items.versions_of(item)
+
+    # -- the publisher ------------------------------------------------------------------------
+    def lease(self, definition: str) -> Lease | None:
+        item = self._get(definition, items.PUBLISHER)
+        return items.lease_of(item) if item else None
+
+    def acquire_lease(self, definition: str, owner: str, now: datetime, ttl: timedelta) -> Lease:
+        def attempt() -> Lease:
+            current = self.lease(definition)
+            lease = publication.granted(current, definition, owner, now, ttl)
+            if not self._replace_lease(current, lease, unrenewed=True):
+                raise Again("the lease changed meanwhile")
+            return lease
+
+        return self._connection.repeating(attempt, READ_S)
+
+    def renew_lease(self, lease: Lease, now: datetime, ttl: timedelta) -> Lease:
+        renewed = replace(lease, expires_at=now + ttl)
+        if not self._replace_lease(lease, renewed):
+            publication.check_lease(self.lease(lease.definition), lease)
+        return renewed
+
+    def release_lease(self, lease: Lease) -> None:
+        self._replace_lease(lease, replace(lease, owner=""))
+
+    def open_publication(self, lease: Lease, entry: LedgerEntry) -> None:
+        def attempt() -> None:
+            definition = lease.definition
+            publication.check_lease(self.lease(definition), lease)
+            # The champion before the ledger: what is added in between moves the epoch, and the write below fails.
+            champion = self.champion(definition)
+            ledger = {known.generation: known for known in self.ledger(definition)}
+            if not publication.admits(entry, ledger, champion):
+                return
+            opened = items.ledger_item(definition, replace(entry, status="publishing"))
+            advanced = items.champion_item(definition, replace(champion, epoch=champion.epoch + 1), _token())
+            self._transact(
+                self._lease_stands(lease),
+                {"Put": {"TableName": self._table, "Item": opened}},
+                {"Put": {"TableName": self._table, "Item": advanced, **_epoch_is(champion.epoch)}},
+            )
+
+        self._connection.repeating(attempt, READ_S)
+
+    def write_versions(self, definition: str, generation: int, writes: Iterable[Write]) -> WriteReport:
+        changes = (SetVersion(self._table, definition, generation, write) for write in writes)
+        return self._checked(lambda: self._bulk.carry_out(changes))
+
+    def seal_publication(self, lease: Lease, generation: int, items: int) -> None:
+        def attempt() -> None:
+            publication.check_lease(self.lease(lease.definition), lease)
+            entry = self._entry(lease.definition, generation)
+            publication.check_seal(entry, generation)
+            self._transact(
+                self._lease_stands(lease),
+                self._status_update(lease.definition, generation, "sealed", items),
+            )
+
+        self._connection.repeating(attempt, READ_S)
+
+    def mark(self, definition: str, generation: int, status: Status) -> None:
+        update = self._status_update(definition, generation, status)["Update"]
+        if not self._conditionally("UpdateItem", update):
+            raise publication.not_in_ledger(definition, generation)
+
+    # -- the champion and the purge -----------------------------------------------------------
+    def set_champion(self, definition: str, expected_epoch: int, champion: Champion) -> None:
+        publication.check_succession(expected_epoch, champion)
+        token = _token()
+        item = items.champion_item(definition, champion, token)
+        if self._conditionally("PutItem", {"TableName": self._table, "Item": item, **_epoch_is(expected_epoch)}):
+            return
+        # An attempt whose answer was lost may have landed: the token tells.
+        standing = self._get(definition, items.CHAMPION)
+        if not standing or standing[items.MARK]["S"] != token:
+            raise publication.moved(definition, expected_epoch)
+
+    def remove_versions(self, definition: str, removals: Mapping[str, Iterable[int]]) -> WriteReport:
+        changes = (RemoveVersions(self._table, definition, entity, gone) for entity, gone in removals.items())
+        return self._checked(lambda: self._bulk.carry_out(changes))
+
+    # -- calls --------------------------------------------------------------------------------
+    def _call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        return self._checked(
+            lambda: self._connection.call(operation, {"TableName": self._table, **request}, within_s=READ_S)
+        )
+
+    @staticmethod
+    def _checked(call: Callable[[], T]) -> T:
+        """The call's result, a refusal nobody expected turned into a StoreError."""
+        try:
+            return call()
+        except Refusal as error:
+            raise StoreError("the store refused a request", found=str(error)) from error
+
+    def _get(self, pk: str, sk: str) -> Item:
+        item: Item = self._call("GetItem", {"Key": items.key(pk, sk), "ConsistentRead": True}).get("Item", {})
+        return item
+
+    def _pages(self, operation: str, request: Mapping[str, Any]) -> Iterator[Item]:
+        start: dict[str, Any] = {}
+        while True:
+            page = self._call(operation, {**request, **start})
+            yield from page["Items"]
+            if "LastEvaluatedKey" not in page:
+                return
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def _conditionally(self, operation: str, request: Mapping[str, Any]) -> bool:
+        """Whether the call's condition held."""
+        try:
+            self._connection.call(operation, request, within_s=READ_S)
+        except Refusal as error:
+            if error.code == "ConditionalCheckFailedException":
+                return False
+            raise StoreError("the store refused a request", found=str(error)) from error
+        return True
+
+    def _transact(self, *steps: Mapping[str, Any]) -> None:
+        """All steps or none; Again when a condition failed, so that the caller reads and decides anew."""
+        request = {"TransactItems": list(steps), "ClientRequestToken": _token()}
+        try:
+            self._connection.call("TransactWriteItems", request, within_s=READ_S)
+        except Refusal as error:
+            if error.code == "TransactionCanceledException":
+                raise Again(error.message) from error
+            raise StoreError("the store refused a request", found=str(error)) from error
+
+    def _replace_lease(self, current: Lease | None, lease: Lease, *, unrenewed: bool = False) -> bool:
+        """Whether `current` still stood; `unrenewed`: and its holder has not extended it meanwhile."""
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
+        if current is not None:
+            condition = _holder_is(current)
+            if unrenewed:
+                condition["ConditionExpression"] += " AND expires_at = :expires_at"
+                condition["ExpressionAttributeValues"][":expires_at"] = items.text(current.expires_at.isoformat())
+        return self._conditionally("PutItem", {"TableName": self._table, "Item": items.lease_item(lease), **condition})
+
+    def _lease_stands(self, lease: Lease) -> dict[str, Any]:
+        key = items.key(lease.definition, items.PUBLISHER)
+        return {"ConditionCheck": {"TableName": self._table, "Key": key, **_holder_is(lease)}}
+
+    def _entry(self, definition: str, generation: int) -> LedgerEntry | None:
+        item = self._get(definition, items.LEDGER + padded(generation))
+        return items.entry_of(item) if item else None
+
+    def _status_update(self, definition: str, generation: int, status: Status, count: int | None = None) -> Item:
+        values = {":status": items.text(status)} | ({} if count is None else {":items": items.number(count)})
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": items.key(definition, items.LEDGER + padded(generation)),
+                "UpdateExpression": "SET #status = :status" + ("" if count is None else ", #items = :items"),
+                "ConditionExpression": "attribute_exists(pk)",
+                "ExpressionAttributeNames": {"#status": "status"} | ({} if count is None else {"#items": "items"}),
+                "ExpressionAttributeValues": values,
+            }
+        }
+
+    def _status(self) -> str | None:
+        try:
+            answer = self._connection.call("DescribeTable", {"TableName": self._table}, within_s=READ_S)
+        except NoTable:
+            return None
+        return str(answer["Table"]["TableStatus"])
+
+    def _check_active(self) -> None:
+        if self._status() != "ACTIVE":
+            raise Again(f"the table {self._table!r} is not active yet")
+
+    def _make_table(self) -> None:
+        names = ("pk", "sk")
+        request = {
+            "TableName": self._table,
+            "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in names],
+            "KeySchema": [{"AttributeName": n, "KeyType": k} for n, k in zip(names, ("HASH", "RANGE"), strict=True)],
+            "BillingMode": "PAY_PER_REQUEST",
+        }
+        try:
+            self._connection.call("CreateTable", request)
+        except Refusal as error:
+            if error.code != "ResourceInUseException":  # another process was first
+                raise StoreError(f"the table {self._table!r} cannot be created", found=str(error)) from error
+
+
+def _token() -> str:
+    return secrets.token_hex(16)
+
+
+def _epoch_is(epoch: int) -> dict[str, Any]:
+    if epoch == 0:
+        return {"ConditionExpression": "attribute_not_exists(pk)"}
+    return {"ConditionExpression": "epoch = :epoch", "ExpressionAttributeValues": {":epoch": items.number(epoch)}}
+
+
+def _holder_is(lease: Lease) -> dict[str, Any]:
+    return {
+        "ConditionExpression": "#owner = :owner AND #token = :token",
+        "ExpressionAttributeNames": {"#owner": "owner", "#token": "token"},
+        "ExpressionAttributeValues": {":owner": items.text(lease.owner), ":token": items.number(lease.token)},
+    }

@@ -1,0 +1,169 @@
+"""How the store's records stand in DynamoDB: keys, attributes and their typed JSON values. Pure.
+
+Keys are text: `pk` and `sk`. A version is the attribute `v<8 digits>`, a map of `s` (state, binary) and `o`
+(outputs, text), or `gone` alone for a tombstone. `mark` names the last writer of a batch item: publishers set
+their generation there, and a purge its own token, so that the item it emptied is deleted only while no one
+else has written it.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, cast
+
+from headrace.errors import StoreError
+from headrace.stores.port import GENERATION_DIGITS, Champion, Lease, LedgerEntry, Status, Version, padded
+
+Value = dict[str, Any]
+Item = dict[str, Value]
+
+BATCH = "batch"
+CHAMPION = "champion"
+PUBLISHER = "publisher"
+LEDGER = "ledger#"
+MARK = "mark"
+# Source: DynamoDB quotas: an item, its attribute names included, is at most 400 KB; a partition key 2,048 bytes.
+MAX_ITEM_BYTES = 400 * 1024
+MAX_KEY_BYTES = 2048
+# What an item's names, key and map headers take beside state, outputs and entity, rounded up.
+_OVERHEAD = 256
+
+
+def text(value: str) -> Value:
+    return {"S": value}
+
+
+def number(value: int) -> Value:
+    return {"N": str(value)}
+
+
+def key(pk: str, sk: str) -> Item:
+    return {"pk": text(pk), "sk": text(sk)}
+
+
+def batch_pk(definition: str, entity: str) -> str:
+    """The partition key of an entity; a definition's name has no `#`, so it is unambiguous.
+
+    >>> batch_pk("segments", "17850")
+    'segments#17850'
+    """
+    return f"{definition}#{entity}"
+
+
+def attribute(generation: int) -> str:
+    return f"v{padded(generation)}"
+
+
+def version_value(version: Version) -> Value:
+    """A version as an attribute value; `Connection` takes binary as base64 text."""
+    if version.state is None:
+        return {"M": {"gone": {"BOOL": True}}}
+    held: Value = {"s": {"B": b64encode(version.state).decode("ascii")}}
+    if version.outputs is not None:
+        held["o"] = {"S": version.outputs}
+    return {"M": held}
+
+
+def versions_of(item: Item) -> dict[int, Version]:
+    """Every version of a batch item."""
+    return {
+        int(name[1:]): _version(value["M"])
+        for name, value in item.items()
+        if len(name) == GENERATION_DIGITS + 1 and name[0] == "v" and name[1:].isdigit()
+    }
+
+
+def check_size(definition: str, entity: str, version: Version) -> int:
+    """The bytes one version takes in a request, roughly; StoreError for one that no item or key can hold."""
+    state, outputs = version.state or b"", version.outputs or ""
+    size = len(state) + len(entity) + len(outputs) + _OVERHEAD
+    if size > MAX_KEY_BYTES // 4:
+        pk = len(batch_pk(definition, entity).encode("utf-8", "surrogatepass"))
+        size = len(state) + len(outputs.encode("utf-8", "surrogatepass")) + pk + _OVERHEAD
+        if pk > MAX_KEY_BYTES:
+            raise StoreError(
+                f"the entity {entity[:40]!r}... of {definition!r} cannot be a key",
+                found=f"{pk} bytes",
+                expected=f"at most {MAX_KEY_BYTES} with the definition's name",
+            )
+        if size > MAX_ITEM_BYTES:
+            raise too_big(definition, entity, size)
+    return size
+
+
+def too_big(definition: str, entity: str, size: int) -> StoreError:
+    return StoreError(
+        f"what {definition!r} says of entity {entity!r} does not fit into one item",
+        found=f"{size} bytes in this version",
+        expected=f"at most {MAX_ITEM_BYTES} for all retained versions together",
+        do="purge superseded versions, or bound the features that grow (distinct counts, windows)",
+    )
+
+
+def champion_item(definition: str, champion: Champion, token: str) -> Item:
+    item = key(definition, CHAMPION) | {
+        "generation": number(champion.generation),
+        "floor": number(champion.floor),
+        "epoch": number(champion.epoch),
+        "previous": {"L": [number(g) for g in champion.previous]},
+        MARK: text(token),
+    }
+    if champion.skip:
+        item["skip"] = {"NS": [str(g) for g in sorted(champion.skip)]}
+    return item
+
+
+def champion_of(item: Item) -> Champion:
+    return Champion(
+        generation=int(item["generation"]["N"]),
+        skip=frozenset(int(g) for g in item.get("skip", {}).get("NS", ())),
+        floor=int(item["floor"]["N"]),
+        epoch=int(item["epoch"]["N"]),
+        previous=tuple(int(g["N"]) for g in item["previous"]["L"]),
+    )
+
+
+def ledger_item(definition: str, entry: LedgerEntry) -> Item:
+    item = key(definition, LEDGER + padded(entry.generation)) | {
+        "status": text(entry.status),
+        "manifest_sha256": text(entry.manifest_sha256),
+        "items": number(entry.items),
+        "info": text(json.dumps(entry.info, sort_keys=True, separators=(",", ":"), allow_nan=False)),
+    }
+    if entry.base is not None:
+        item["base"] = number(entry.base)
+    return item
+
+
+def entry_of(item: Item) -> LedgerEntry:
+    base = item.get("base")
+    return LedgerEntry(
+        generation=int(item["sk"]["S"].removeprefix(LEDGER)),
+        status=cast(Status, item["status"]["S"]),
+        base=int(base["N"]) if base else None,
+        manifest_sha256=item["manifest_sha256"]["S"],
+        items=int(item["items"]["N"]),
+        info=json.loads(item["info"]["S"]),
+    )
+
+
+def lease_item(lease: Lease) -> Item:
+    return key(lease.definition, PUBLISHER) | {
+        "owner": text(lease.owner),
+        "token": number(lease.token),
+        "expires_at": text(lease.expires_at.isoformat()),
+    }
+
+
+def lease_of(item: Item) -> Lease:
+    expires_at = datetime.fromisoformat(item["expires_at"]["S"])
+    return Lease(item["pk"]["S"], item["owner"]["S"], int(item["token"]["N"]), expires_at)
+
+
+def _version(held: Mapping[str, Value]) -> Version:
+    if "s" not in held:
+        return Version(None, None)
+    return Version(b64decode(held["s"]["B"]), held["o"]["S"] if "o" in held else None)

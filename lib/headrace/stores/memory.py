@@ -1,0 +1,128 @@
+"""The store in memory: one process, for tests and for trying things out."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from zlib import crc32
+
+from headrace.stores import publication
+from headrace.stores.port import Champion, Lease, LedgerEntry, Status, Version, Write, WriteReport
+
+
+class MemoryStore:
+    """A `Store` whose table is this object; every call is atomic, so it may be shared between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._items: dict[str, dict[str, dict[int, Version]]] = defaultdict(dict)
+        self._champions: dict[str, Champion] = {}
+        self._ledgers: dict[str, dict[int, LedgerEntry]] = defaultdict(dict)
+        self._leases: dict[str, Lease] = {}
+
+    def prepare(self) -> None:
+        """Nothing to create."""
+
+    def close(self) -> None:
+        """Nothing to release; the contents stay with the object."""
+
+    # -- readers ------------------------------------------------------------------------------
+    def champion(self, definition: str) -> Champion:
+        with self._lock:
+            return self._champions.get(definition, Champion())
+
+    def ledger(self, definition: str) -> list[LedgerEntry]:
+        with self._lock:
+            return [entry for _, entry in sorted(self._ledgers[definition].items())]
+
+    def read(self, definition: str, entities: Sequence[str]) -> dict[str, dict[int, Version]]:
+        publication.check_read(len(set(entities)))
+        with self._lock:
+            items = self._items[definition]
+            return {entity: dict(items[entity]) for entity in entities if entity in items}
+
+    def scan(self, definition: str, segment: int = 0, segments: int = 1) -> Iterator[tuple[str, dict[int, Version]]]:
+        with self._lock:
+            found = [(entity, dict(versions)) for entity, versions in self._items[definition].items()]
+        for entity, versions in found:
+            if crc32(entity.encode("utf-8", "surrogatepass")) % segments == segment:
+                yield entity, versions
+
+    # -- the publisher ------------------------------------------------------------------------
+    def lease(self, definition: str) -> Lease | None:
+        with self._lock:
+            return self._leases.get(definition)
+
+    def acquire_lease(self, definition: str, owner: str, now: datetime, ttl: timedelta) -> Lease:
+        with self._lock:
+            lease = publication.granted(self._leases.get(definition), definition, owner, now, ttl)
+            self._leases[definition] = lease
+            return lease
+
+    def renew_lease(self, lease: Lease, now: datetime, ttl: timedelta) -> Lease:
+        with self._lock:
+            publication.check_lease(self._leases.get(lease.definition), lease)
+            renewed = replace(lease, expires_at=now + ttl)
+            self._leases[lease.definition] = renewed
+            return renewed
+
+    def release_lease(self, lease: Lease) -> None:
+        with self._lock:
+            current = self._leases.get(lease.definition)
+            if current is not None and (current.owner, current.token) == (lease.owner, lease.token):
+                self._leases[lease.definition] = replace(current, owner="")
+
+    def open_publication(self, lease: Lease, entry: LedgerEntry) -> None:
+        with self._lock:
+            publication.check_lease(self._leases.get(lease.definition), lease)
+            ledger, champion = self._ledgers[lease.definition], self.champion(lease.definition)
+            if publication.admits(entry, ledger, champion):
+                ledger[entry.generation] = replace(entry, status="publishing")
+                self._champions[lease.definition] = replace(champion, epoch=champion.epoch + 1)
+
+    def write_versions(self, definition: str, generation: int, writes: Iterable[Write]) -> WriteReport:
+        items = 0
+        for write in writes:
+            with self._lock:
+                self._items[definition].setdefault(write.entity, {})[generation] = write.version
+            items += 1
+        return WriteReport(items=items, calls=items)
+
+    def seal_publication(self, lease: Lease, generation: int, items: int) -> None:
+        with self._lock:
+            publication.check_lease(self._leases.get(lease.definition), lease)
+            ledger = self._ledgers[lease.definition]
+            publication.check_seal(ledger.get(generation), generation)
+            ledger[generation] = replace(ledger[generation], status="sealed", items=items)
+
+    def mark(self, definition: str, generation: int, status: Status) -> None:
+        with self._lock:
+            ledger = self._ledgers[definition]
+            if generation not in ledger:
+                raise publication.not_in_ledger(definition, generation)
+            ledger[generation] = replace(ledger[generation], status=status)
+
+    # -- the champion and the purge -----------------------------------------------------------
+    def set_champion(self, definition: str, expected_epoch: int, champion: Champion) -> None:
+        publication.check_succession(expected_epoch, champion)
+        with self._lock:
+            if self.champion(definition).epoch != expected_epoch:
+                raise publication.moved(definition, expected_epoch)
+            self._champions[definition] = champion
+
+    def remove_versions(self, definition: str, removals: Mapping[str, Iterable[int]]) -> WriteReport:
+        items = 0
+        for entity, generations in removals.items():
+            with self._lock:
+                versions = self._items[definition].get(entity)
+                if versions is None:
+                    continue
+                for generation in generations:
+                    versions.pop(generation, None)
+                if not versions:
+                    del self._items[definition][entity]
+            items += 1
+        return WriteReport(items=items, calls=items)
