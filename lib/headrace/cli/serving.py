@@ -99,7 +99,10 @@ def _open(settings: Settings) -> Store:
     from headrace.local.endpoints import store_endpoint
     from headrace.stores import open_store
 
-    return open_store(settings.store, store_endpoint(settings))
+    store = open_store(settings.store, store_endpoint(settings))
+    if settings.store.create_table:
+        store.prepare()  # before the first run there is no table, and that means: nothing is served yet
+    return store
 
 
 def _name_of(definition: str) -> str:
@@ -129,7 +132,7 @@ def _show(found: Answer) -> None:
             table.add_row(kind, Text(name), Text(_shown(value)))
         table.add_section()
     table.add_row("answer", "generation", Text(str(found.generation)))
-    table.add_row("answer", "as of", Text(found.as_of.isoformat(sep=" ", timespec="seconds")))
+    table.add_row("answer", "as of", Text(f"{found.as_of:%Y-%m-%d %H:%M:%S} UTC"))
     table.add_row("answer", "age", Text(_age(found.age_s) + (" (stale)" if found.stale else "")))
     Console().print(table)
 
