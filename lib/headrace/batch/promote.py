@@ -1,0 +1,97 @@
+"""Make a published generation the champion, or take that back: one conditional write for every key at once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from headrace.errors import AnswerIsNo, ChampionMoved, StoreError
+from headrace.registry.promotion import successor
+from headrace.stores.port import Champion, LedgerEntry, Store
+from headrace.stores.publication import not_in_ledger
+
+log = logging.getLogger(__name__)
+_ATTEMPTS = 10
+_Choice = Callable[[Champion, dict[int, LedgerEntry]], int]
+
+
+def promote(store: Store, definition: str, generation: int, *, now: datetime) -> Champion:
+    """Make `generation` what readers see; the champion that stands now.
+
+    Raises StoreError for a generation that is not whole in this table, AnswerIsNo for one that was closed,
+    ChampionMoved when others keep changing the champion.
+    """
+
+    def choose(_champion: Champion, _ledger: dict[int, LedgerEntry]) -> int:
+        return generation
+
+    return _flip(store, definition, choose, now)
+
+
+def rollback(store: Store, definition: str, to: int | None = None, *, now: datetime | None = None) -> Champion:
+    """Make a former champion the champion again: `to`, or the newest one below the present champion.
+
+    Raises AnswerIsNo when there is none, when `to` never was champion, or when it was closed by a purge.
+    """
+
+    def choose(champion: Champion, ledger: dict[int, LedgerEntry]) -> int:
+        back = [g for g in champion.previous if g < champion.generation]
+        if to is None and back:
+            return back[0]
+        if to is not None and (to in champion.previous or to == champion.generation):
+            return to
+        closed = sorted(e.generation for e in ledger.values() if e.status == "closed")
+        if to in closed:
+            raise _closed(definition, to)
+        raise AnswerIsNo(
+            f"{definition!r} cannot be rolled back" + (f" to generation {to}" if to else ""),
+            found=f"champion {champion.generation or 'none'}, former champions {list(champion.previous) or 'none'}",
+            do=f"closed by purge: {closed}" if closed else "promote another generation instead",
+        )
+
+    return _flip(store, definition, choose, now)
+
+
+def _flip(store: Store, definition: str, choose: _Choice, now: datetime | None) -> Champion:
+    """Read, decide, write; anew when the champion moved in between."""
+    for left in reversed(range(_ATTEMPTS)):
+        # The champion before the ledger: an entry opened in between moves the epoch, and the write below fails.
+        champion = store.champion(definition)
+        ledger = {entry.generation: entry for entry in store.ledger(definition)}
+        generation = choose(champion, ledger)
+        if generation == champion.generation:
+            return champion
+        _check(definition, generation, ledger)
+        following = successor(champion, ledger.values(), generation)
+        try:
+            store.set_champion(definition, champion.epoch, following)
+        except ChampionMoved:
+            if not left:
+                raise
+            continue
+        log.info("champion of %s: %s -> %s, decided at %s", definition, champion.generation, generation, now)
+        return following
+    raise AssertionError("unreachable")
+
+
+def _check(definition: str, generation: int, ledger: dict[int, LedgerEntry]) -> None:
+    entry = ledger.get(generation)
+    if entry is None:
+        raise not_in_ledger(definition, generation)
+    if entry.status == "closed":
+        raise _closed(definition, generation)
+    if entry.status != "sealed":
+        raise StoreError(
+            f"generation {generation} of {definition!r} is not whole in this table",
+            found=entry.status,
+            expected="sealed",
+            do=f"publish it: headrace publish {definition}",
+        )
+
+
+def _closed(definition: str, generation: int) -> AnswerIsNo:
+    return AnswerIsNo(
+        f"generation {generation} of {definition!r} is closed: a purge removed what it alone could reach",
+        do="train and publish anew",
+    )
