@@ -102,7 +102,7 @@ def _class_data_sharing(cache: Path, java: Java, classpath: str) -> list[str]:
     The archive of one Java and one class path is written as the first JVM exits and taken up by a later
     session once its writer is gone. A Java without a base archive gets no flags.
     """
-    if not java.class_data_sharing:
+    if not java.shares_classes:
         return []
     import psutil
     import pyspark

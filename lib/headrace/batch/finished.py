@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -68,7 +68,7 @@ def _mapped(states: DataFrame, table_of: Callable[[pa.Table], pa.Table]) -> Data
 
     empty = table_of(to_arrow_schema(states.schema).empty_table())
 
-    def batches(incoming: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def batches(incoming: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in incoming:
             yield from table_of(pa.Table.from_batches([batch])).to_batches()
 

@@ -61,7 +61,8 @@ def train(
             return Trained(registry.load(definition.name, g), reused=True)
     draft = registry.claim(definition.name, above)
     log.info("training generation %d of %s on Delta version %d", draft.generation, definition.name, seen.version)
-    return Trained(_fit_and_seal(settings, definition, seen, draft, base, print_of, now), reused=False)
+    sealed = _fit_and_seal(settings, definition, seen, draft, base=base, print_of=print_of, now=now)
+    return Trained(sealed, reused=False)
 
 
 def fingerprint(definition: Definition, seen: Snapshot) -> str:
@@ -83,6 +84,7 @@ def _fit_and_seal(
     definition: Definition,
     seen: Snapshot,
     draft: Draft,
+    *,
     base: Generation | None,
     print_of: str,
     now: datetime,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -100,7 +100,7 @@ def _served(spark: SparkSession, settings: Settings, name: str, endpoint: str | 
     """One row a key that readers get an answer for: entity, state, outputs."""
     store_settings = settings.store
 
-    def scanned(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def scanned(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         store = open_store(store_settings, endpoint)
         champion = store.champion(name)
         for batch in batches:
@@ -135,9 +135,9 @@ def _compared(recomputed: DataFrame, served: DataFrame, generation: int) -> Veri
     from pyspark.sql import functions as F
 
     pairs = (
-        recomputed.withColumn("here", F.lit(value=True))
+        recomputed.withColumn("here", F.lit(1))
         .alias("r")
-        .join(served.withColumn("here", F.lit(value=True)).alias("s"), "entity", "full_outer")
+        .join(served.withColumn("here", F.lit(1)).alias("s"), "entity", "full_outer")
         .select(
             "entity",
             F.when(F.col("s.here").isNull(), F.lit("missing"))

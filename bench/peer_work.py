@@ -1,0 +1,96 @@
+"""What the peers do, in their own environment: `python -m bench.peer_work NAME ARGUMENT`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+
+from bench.measure import in_process
+
+
+def _rfm(frame):
+    import pandas as pd
+
+    frame = frame.dropna()
+    frame = frame.assign(total_price=frame["quantity"] * frame["price"])
+    grouped = frame.groupby("customer_id")
+    rfm = pd.DataFrame(
+        {
+            "recency": (pd.Timestamp("2011-12-09") - grouped["invoice_date"].max().dt.normalize()).dt.days,
+            "frequency": grouped["invoice"].nunique(),
+            "monetary": grouped["total_price"].sum(),
+        }
+    )
+    return rfm
+
+
+def pandas_rfm(path: str) -> None:
+    import pandas as pd
+    from sklearn.cluster import KMeans
+    from sklearn.preprocessing import MinMaxScaler
+
+    frame = pd.read_parquet(path)
+    frame["invoice_date"] = frame["invoice_date"].dt.tz_localize(None)
+    rfm = _rfm(frame)
+    r = pd.qcut(rfm["recency"], 5, labels=[5, 4, 3, 2, 1]).astype(int)
+    f = pd.qcut(rfm["frequency"].rank(method="first"), 5, labels=[1, 2, 3, 4, 5]).astype(int)
+    pd.qcut(rfm["monetary"].astype(int), 5, labels=[1, 2, 3, 4, 5])
+    code = r.astype(str) + f.astype(str)
+    names = {
+        r"[1-2][1-2]": "Hibernating",
+        r"[1-2][3-4]": "At Risk",
+        r"[1-2]5": "Can't Lose",
+        r"3[1-2]": "About to Sleep",
+        r"33": "Need Attention",
+        r"[3-4][4-5]": "Loyal Customers",
+        r"41": "Promising",
+        r"51": "New Customers",
+        r"[4-5][2-3]": "Potential Loyalists",
+        r"5[4-5]": "Champions",
+    }
+    code.replace(names, regex=True)
+    scaled = MinMaxScaler().fit_transform(rfm)
+    KMeans(n_clusters=6, n_init=1, random_state=7).fit(scaled)
+
+
+def pandas_features(path: str) -> None:
+    import pandas as pd
+
+    columns = [
+        "invoice", "stock_code", "description", "quantity", "invoice_date", "price", "customer_id", "country"
+    ]  # fmt: skip
+    frame = pd.read_parquet(path, columns=columns)
+    frame["invoice_date"] = frame["invoice_date"].dt.tz_localize(None)
+    assert len(_rfm(frame)) == 4372
+
+
+def duckdb_rfm(path: str) -> None:
+    import duckdb
+
+    connection = duckdb.connect(config={"threads": 2})
+    rows = connection.execute(
+        """SELECT count(*), sum(m), sum(f), max(r) FROM (
+             SELECT customer_id, max(invoice_date) AS r, count(DISTINCT invoice) AS f,
+                    sum(cast(round_even(quantity * price * 1000, 0) AS BIGINT)) AS m
+             FROM read_parquet($1)
+             WHERE invoice IS NOT NULL AND stock_code IS NOT NULL AND description IS NOT NULL AND quantity IS NOT NULL
+               AND invoice_date IS NOT NULL AND price IS NOT NULL AND customer_id IS NOT NULL AND country IS NOT NULL
+               AND customer_id <> ''
+             GROUP BY customer_id)""",
+        [f"{path}/*.parquet"],
+    ).fetchone()
+    assert rows[0] == 4372
+    connection.close()
+
+
+def main() -> None:
+    work = {"pandas_rfm": pandas_rfm, "pandas_features": pandas_features, "duckdb_rfm": duckdb_rfm}[sys.argv[1]]
+    for _ in sys.stdin:
+        cost = in_process(lambda: work(*sys.argv[2:]))
+        sys.stdout.write(json.dumps(dataclasses.asdict(cost)) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""The segments case on the real file, by the command line: counts, scores, proof, tampering, going back."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from headrace import config
+from headrace.local.endpoints import store_endpoint
+from headrace.stores import open_store
+from headrace.stores.port import Version, Write
+
+from .conftest import Shell
+
+pytestmark = [pytest.mark.spark, pytest.mark.dynamodb]
+
+DATA = Path(os.environ.get("HEADRACE_DATA", "/nonexistent")) / "online_retail" / "online-retail-dataset.csv.gz"
+COUNTS = {
+    "Hibernating": 1053,
+    "Loyal Customers": 795,
+    "Champions": 665,
+    "At Risk": 603,
+    "Potential Loyalists": 490,
+    "About to Sleep": 369,
+    "Need Attention": 190,
+    "Promising": 97,
+    "Can't Lose": 68,
+    "New Customers": 42,
+}
+NAMES = {
+    r"[1-2][1-2]": "Hibernating",
+    r"[1-2][3-4]": "At Risk",
+    r"[1-2]5": "Can't Lose",
+    r"3[1-2]": "About to Sleep",
+    r"33": "Need Attention",
+    r"[3-4][4-5]": "Loyal Customers",
+    r"41": "Promising",
+    r"51": "New Customers",
+    r"[4-5][2-3]": "Potential Loyalists",
+    r"5[4-5]": "Champions",
+}
+
+
+@pytest.fixture(scope="module")
+def oracle() -> pd.DataFrame:
+    """RFM as the case does it in pandas."""
+    if not DATA.is_file():
+        pytest.skip("Online Retail is not here: set HEADRACE_DATA to a folder that holds online_retail/")
+    lines = pd.read_csv(DATA, dtype={"InvoiceNo": str, "StockCode": str}, encoding="utf-8").dropna()
+    lines["InvoiceDate"] = pd.to_datetime(lines["InvoiceDate"], format="%m/%d/%Y %H:%M")
+    lines["CustomerID"] = lines["CustomerID"].astype(int).astype(str)
+    lines["total"] = lines["Quantity"] * lines["UnitPrice"]
+    grouped = lines.groupby("CustomerID")
+    rfm = pd.DataFrame(
+        {
+            "recency": (pd.Timestamp("2011-12-09") - grouped["InvoiceDate"].max().dt.normalize()).dt.days,
+            "frequency": grouped["InvoiceNo"].nunique(),
+            "monetary": grouped["total"].sum(),
+        }
+    )
+    rfm["r_score"] = pd.qcut(rfm["recency"], 5, labels=[5, 4, 3, 2, 1]).astype(int)
+    rfm["f_score"] = pd.qcut(rfm["frequency"].rank(method="first"), 5, labels=[1, 2, 3, 4, 5]).astype(int)
+    rfm["m_score"] = pd.qcut(rfm["monetary"].astype(int), 5, labels=[1, 2, 3, 4, 5]).astype(int)
+    code = rfm["r_score"].astype(str) + rfm["f_score"].astype(str)
+    rfm["segment"] = code.replace(NAMES, regex=True)
+    return rfm
+
+
+@pytest.fixture(scope="module")
+def served(shell: Shell, oracle: pd.DataFrame) -> dict[str, Any]:
+    """One whole run, as `headrace run` reports it in JSON."""
+    return shell.json("run", "segments", "--input", str(DATA))
+
+
+def test_the_run_serves_every_customer_and_reaches_the_inertia(served: dict[str, Any]) -> None:
+    assert served["entities"] == 4372
+    assert served["metrics"]["inertia"] <= 17.1
+    assert Path(served["report"]).is_file()
+
+
+def test_lookups_agree_with_pandas(shell: Shell, served: dict[str, Any], oracle: pd.DataFrame) -> None:
+    chosen = ["17850", *random.Random(11).sample(list(oracle.index), 200)]
+    one = shell.json("lookup", "segments", "17850")
+    assert one["generation"] == served["generation"]
+    assert one["layer"] == "batch"
+    answers = {"17850": one} | _read(shell, chosen[1:])
+    for customer in chosen:
+        expected, got = oracle.loc[customer], answers[customer]
+        said = {**got["features"], **got["prediction"]}
+        for column in ("recency", "frequency", "r_score", "f_score", "m_score", "segment"):
+            assert said[column] == expected[column], (customer, column)
+        assert said["monetary"] == pytest.approx(expected["monetary"], abs=5e-4)
+        assert said["rfm_score"] == f"{expected.r_score}{expected.f_score}{expected.m_score}"
+
+
+def test_every_segment_has_the_published_count(shell: Shell, served: dict[str, Any]) -> None:
+    assert served["counts"]["segment"] == COUNTS
+
+
+def test_an_unknown_key_is_a_no(shell: Shell, served: dict[str, Any]) -> None:
+    done = shell.run("lookup", "segments", "nobody", expect=1)
+    assert "nobody" in done.stderr
+
+
+def test_running_again_sends_nothing(shell: Shell, served: dict[str, Any]) -> None:
+    again = shell.json("run", "segments", "--input", str(DATA))
+    assert again["generation"] == served["generation"]
+    assert again["sent"] == 0
+
+
+def test_training_again_changes_nothing_and_sends_nothing(shell: Shell, served: dict[str, Any]) -> None:
+    again = shell.json("run", "segments", "--retrain")
+    assert again["generation"] > served["generation"]
+    assert again["sent"] == 0
+    back = shell.json("rollback", "segments")
+    assert back["generation"] == served["generation"]
+
+
+def test_verify_finds_nothing_then_finds_what_was_tampered_with(shell: Shell, served: dict[str, Any]) -> None:
+    clean = shell.json("verify", "segments")
+    assert (clean["checked"], clean["mismatched"], clean["missing"], clean["extra"]) == (4372, 0, 0, 0)
+    settings = config.load([f"home={shell.home}"])
+    store = open_store(settings.store, store_endpoint(settings))
+    try:
+        true = store.read("segments", ["17850"])["17850"]
+        newest = max(true)
+        forged = json.loads(true[newest].outputs or "")
+        forged["prediction"]["segment"] = "Champions of nothing"
+        store.write_versions(
+            "segments", newest, [Write("17850", Version(true[newest].state, json.dumps(forged)), exists=True)]
+        )
+        store.write_versions("segments", newest, [Write("intruder", true[newest], exists=False)])
+        found = shell.json("verify", "segments", expect=1)
+        assert (found["mismatched"], found["missing"], found["extra"]) == (1, 0, 1)
+        assert {example["entity"] for example in found["examples"]} == {"17850", "intruder"}
+        store.remove_versions("segments", {"17850": [newest], "intruder": [newest]})
+        assert shell.json("verify", "segments", expect=1)["missing"] == 1
+        store.write_versions("segments", newest, [Write("17850", true[newest], exists=False)])
+    finally:
+        store.close()
+    assert shell.json("verify", "segments")["mismatched"] == 0
+
+
+def _read(shell: Shell, customers: list[str]) -> dict[str, Any]:
+    from datetime import UTC, datetime
+
+    from headrace.serving.lookup import Lookups
+
+    settings = config.load([f"home={shell.home}"])
+    store = open_store(settings.store, store_endpoint(settings))
+    lookups = Lookups(store, settings.serve.champion_cache_s, lambda: datetime.now(UTC))
+    try:
+        found: dict[str, Any] = {}
+        for start in range(0, len(customers), 100):
+            served = lookups.many("segments", customers[start : start + 100])
+            assert not served.missing
+            found |= {answer.entity: answer.to_json() for answer in served.answers}
+        return found
+    finally:
+        store.close()
