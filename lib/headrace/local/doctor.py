@@ -130,7 +130,10 @@ def _disk(settings: Settings) -> Iterator[Finding]:
         ("disk home", settings.home, "set $HEADRACE_HOME to"),
         ("disk cache", settings.cache, "set $HEADRACE_CACHE to"),
     ):
-        present = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
+        present = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+        if not present.is_dir():
+            yield Finding(name, FAIL, f"{present} is not a folder", f"{move} a folder of yours")
+            continue
         free = psutil.disk_usage(str(present)).free // _MB
         mend = f"free some space, or {move} another disk"
         if not _writable(present):

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 6
 """How often one file is tried; a try that brought new bytes is followed by another without counting."""
-_CHUNK = 1 << 16
+# The bytes of a chunk that breaks off half-way are lost, so chunks are small.
+_CHUNK = 1 << 13
 _TIMEOUT_S = (10, 60)
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -44,7 +45,7 @@ def is_whole(remote: Remote) -> bool:
         if remote.size is not None and remote.target.stat().st_size != remote.size:
             return False
         return sha256_of(remote.target) == remote.sha256
-    except FileNotFoundError:
+    except OSError:
         return False
 
 
@@ -87,21 +88,23 @@ def fetch(
     """
     import tenacity
 
+    stop = stop or threading.Event()
     part = remote.target.with_name(remote.target.name + ".part")
     retrying = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(ATTEMPTS),
         wait=tenacity.wait_random_exponential(multiplier=pause_s, max=20 * pause_s),
-        retry=tenacity.retry_if_exception_type(_Broken),
+        retry=tenacity.retry_if_exception(lambda error: isinstance(error, _Broken) and not stop.is_set()),
+        sleep=tenacity.sleep_using_event(stop),
         reraise=True,
     )
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
         advance(_held(part))
-        while retrying(_gained, remote, part, session, advance, stop or threading.Event()):
+        while retrying(_gained, remote, part, session, advance, stop):
             pass
     except _Broken as broken:
         raise DownloadError(
-            f"{remote.url} broke off {ATTEMPTS} times",
+            f"{remote.url} did not arrive",
             found=str(broken),
             do="check the network and run the same command again: what has arrived is kept and resumed",
         ) from broken

@@ -10,7 +10,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -151,24 +151,43 @@ def _ensure(chosen: Sequence[Engine], settings: Settings, progress: bool) -> Non
 
 
 def _up(engine: Engine, home: Path, settings: Settings, *, in_memory: bool, stop: threading.Event) -> EngineStatus:
-    with exclusive(home / "lock"):
-        state = _read(home)
-        if state.ready and process.alive(state.process) and _await(engine, state, _BUSY_S, stop):
-            return _status(engine, home)
-        # Left by a start that was broken off, or hung: it cannot be trusted and holds the data.
-        process.stop(state.process)
-        for _ in range(_STARTS):
-            state = _State(choose(engine.port_names, state.ports))
-            if _launch(engine, home, state, settings, in_memory=in_memory, stop=stop):
+    try:
+        with exclusive(home / "lock"):
+            state = _read(home)
+            if state.ready and process.alive(state.process) and _await(engine, state, _BUSY_S, stop):
                 return _status(engine, home)
-            if stop.is_set() or all(map(is_free, state.ports.values())):
-                break
-            log.warning("%s did not start: somebody took one of its ports %s; trying others", engine.name, state.ports)
+            # Left by a start that was broken off, or hung: it cannot be trusted and holds the data.
+            process.stop(state.process)
+            return _start(engine, home, state.ports, settings, in_memory=in_memory, stop=stop)
+    except OSError as error:
         raise EngineError(
-            f"the local engine {engine.name} does not start",
-            found=f"at the end of {_log(home)}:\n{process.last_lines(_log(home))}\n",
-            do="mend what it says, or see `headrace doctor`",
-        )
+            f"the local engine {engine.name} cannot use its folder {home}",
+            found=str(error),
+            do="free some space, or set $HEADRACE_HOME to a folder of yours",
+        ) from error
+
+
+def _start(
+    engine: Engine,
+    home: Path,
+    kept: Mapping[str, int],
+    settings: Settings,
+    *,
+    in_memory: bool,
+    stop: threading.Event,
+) -> EngineStatus:
+    for _ in range(_STARTS):
+        state = _State(choose(engine.port_names, kept))
+        if _launch(engine, home, state, settings, in_memory=in_memory, stop=stop):
+            return _status(engine, home)
+        if stop.is_set() or all(map(is_free, state.ports.values())):
+            break
+        log.warning("%s did not start: somebody took one of its ports %s; trying others", engine.name, state.ports)
+    raise EngineError(
+        f"the local engine {engine.name} does not start",
+        found=f"at the end of {_log(home)}:\n{process.last_lines(_log(home))}\n",
+        do="mend what it says, or see `headrace doctor`",
+    )
 
 
 def _launch(
@@ -243,7 +262,7 @@ def _read(home: Path) -> _State:
         held = plain["process"]
         ports = {str(name): int(port) for name, port in plain["ports"].items()}
         return _State(ports, Identity(**held) if held else None, bool(plain["ready"]))
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return _State()
 
 

@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 
 from headrace import config
-from headrace.errors import TerminalError, nearest
+from headrace.errors import DownloadError, TerminalError, nearest
 from headrace.local.download import Remote, exclusive, fetch, is_whole
 
 LANE = "spark-4.1"
@@ -64,8 +64,12 @@ def ensure_jars(groups: Sequence[str], cache: Path, progress: bool = True) -> li
     wanted = list(dict.fromkeys(artifact for group in groups for artifact in artifacts(group)))
     remotes = [_remote(artifact, cache) for artifact in wanted]
     if not all(map(is_whole, remotes)):
-        with exclusive(cache / "jars" / ".lock", lambda: _say("waiting for another download to finish", progress)):
-            _fetch_all([remote for remote in remotes if not is_whole(remote)], progress)
+        try:
+            with exclusive(cache / "jars" / ".lock", lambda: _say("waiting for another download to finish", progress)):
+                _fetch_all([remote for remote in remotes if not is_whole(remote)], progress)
+        except OSError as error:
+            do = "free some space, or name another cache in $HEADRACE_CACHE"
+            raise DownloadError(f"the cache {cache} cannot be used", found=str(error), do=do) from error
     return [remote.target for remote in remotes]
 
 

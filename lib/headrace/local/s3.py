@@ -63,9 +63,14 @@ class S3(Engine):
         if place.in_memory or not (place.data / _RECORD).is_file():
             return
         address = self.endpoint(place.ports)
-        answer = requests.post(f"{address}/moto-api/recorder/replay-recording", data=address, timeout=600)
-        if not answer.ok:
-            raise EngineError("s3's recorded requests cannot be played back", found=f"HTTP {answer.status_code}")
+        try:
+            requests.post(f"{address}/moto-api/recorder/replay-recording", timeout=600).raise_for_status()
+        except requests.RequestException as error:
+            raise EngineError(
+                "s3's recorded requests cannot be played back",
+                found=str(error),
+                do=f"move {place.data / _RECORD} away to start empty",
+            ) from error
 
 
 def _changes(line: str) -> bool:
