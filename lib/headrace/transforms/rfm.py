@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import reduce
-from operator import or_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,33 +88,28 @@ def _around_the_edges(features: DataFrame) -> dict[str, list[Row]]:
 
     Rows of (value, below: how many entities have less, upto: how many have that or less, entities: how many).
     """
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
-    monetary = F.col("monetary").cast("double")
-    values = F.create_map(
-        F.lit("recency"),
-        F.col("recency").cast("double"),
-        F.lit("frequency"),
-        F.col("frequency").cast("double"),
-        F.lit("monetary"),
-        monetary - monetary % 1,  # the integer part, for values beyond any integer type too
+    counts = (
+        # A double's integer part by remainder, for values beyond any integer type too.
+        features.selectExpr("recency", "frequency", "double(monetary) - double(monetary) % 1 AS monetary")
+        .selectExpr("stack(3, 'recency', double(recency), 'frequency', double(frequency), 'monetary', monetary)")
+        .toDF("feature", "value")
+        .groupBy("feature", "value")
+        .count()
     )
-    counts = features.select(F.explode(values).alias("feature", "value")).groupBy("feature", "value").count()
-    all_of = Window.partitionBy("feature")
-    so_far = all_of.orderBy("value").rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    placed = counts.select(
+    placed = counts.selectExpr(
         "feature",
         "value",
-        (F.sum("count").over(so_far) - F.col("count")).alias("below"),
-        F.sum("count").over(so_far).alias("upto"),
-        F.sum("count").over(all_of).alias("entities"),
+        "sum(count) OVER (PARTITION BY feature ORDER BY value) - count AS below",
+        "sum(count) OVER (PARTITION BY feature ORDER BY value) AS upto",
+        "sum(count) OVER (PARTITION BY feature) AS entities",
     )
-    places = [F.floor((F.col("entities") - 1) * F.lit(float(q))) for q in _QUINTILES]
-    holds = [(place + after).between(F.col("below"), F.col("upto") - 1) for place in places for after in (0, 1)]
-    unusable = F.col("value").isNull() | F.isnan("value") | F.abs("value").eqNullSafe(float("inf"))
+    # An edge lies at or after place floor((entities - 1) * q), counted from 0, and before the next but one.
+    holds_an_edge = " OR ".join(
+        f"floor((entities - 1) * {float(q)!r}D) BETWEEN below - 1 AND upto - 1" for q in _QUINTILES
+    )
+    unusable = "value IS NULL OR isnan(value) OR abs(value) = double('Infinity')"
     around: dict[str, list[Row]] = {}
-    for row in placed.where(reduce(or_, holds, unusable)).collect():
+    for row in placed.where(f"{unusable} OR {holds_an_edge}").collect():
         if row.value is None or not np.isfinite(row.value):
             raise InputError(
                 f"{row.feature!r} cannot be scored", found=f"{row.value} for {row.upto - row.below} entities"
@@ -146,16 +139,14 @@ def _holding(around: list[Row], place: int) -> Row:
 
 def _pairs(features: DataFrame, around: list[Row], ranks: list[int]) -> list[list[Any]]:
     """The (frequency, entity) at these ranks of the order by both; only entities that tie with one are sorted."""
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
     ties = [_holding(around, rank - 1) for rank in ranks]
     wanted = [(tie.value, rank - tie.below) for tie, rank in zip(ties, ranks, strict=True)]
-    nth = F.row_number().over(Window.partitionBy("frequency").orderBy("entity"))
+    frequencies = ", ".join(sorted({f"{value!r}D" for value, _ in wanted}))
+    is_wanted = " OR ".join(f"(frequency = {value!r}D AND nth = {n})" for value, n in wanted)
     sorted_ties = (
-        features.where(F.col("frequency").isin(sorted({value for value, _ in wanted})))
-        .select("frequency", "entity", nth.alias("nth"))
-        .where(reduce(or_, ((F.col("frequency") == value) & (F.col("nth") == n) for value, n in wanted)))
+        features.where(f"frequency IN ({frequencies})")
+        .selectExpr("frequency", "entity", "row_number() OVER (PARTITION BY frequency ORDER BY entity) AS nth")
+        .where(is_wanted)
     )
     found = {(float(row.frequency), row.nth): [row.frequency, row.entity] for row in sorted_ties.collect()}
     return [found[pair] for pair in wanted]
