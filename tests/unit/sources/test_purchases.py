@@ -241,6 +241,12 @@ def test_a_full_disk_is_named(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TransientError, match="cannot be written"):
+        write_purchases(tmp_path / "file" / "p.csv", 5, 500, 7)
+
+
 def test_the_command_writes_and_refuses_to_replace(tmp_path):
     target = str(tmp_path / "p.csv")
     asked = ["purchases", "--customers", "10", "--rows", "200", "--seed", "3", "--to", target]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import gzip
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+
 from headrace.errors import InputError, TransientError, nearest
 from headrace.sources.purchases.catalogue import COUNTRIES, PRICE_LEVELS, REMARKS, Catalogue, catalogue, trading_days
 from headrace.sources.purchases.invoices import DAY, FIRST_INVOICE, NOBODY, Invoices, Kind, plan, prefixes
@@ -78,7 +79,8 @@ def _whole(path: Path) -> Iterator[Path]:
             f"{path} cannot be written", found=str(error), do="free some space, or name another place"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def _counted(parts: Iterator[Lines], progress: Progress | None) -> Iterator[Lines]:

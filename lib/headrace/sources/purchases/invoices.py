@@ -7,6 +7,7 @@ from datetime import date
 from enum import IntEnum
 
 import numpy as np
+
 from headrace.sources.purchases.catalogue import (
     CLOSING_MINUTE,
     COUNTRIES,

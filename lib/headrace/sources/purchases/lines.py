@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from headrace.sources.purchases.catalogue import (
     BAD_DEBT,
     BIG_ORDER,

@@ -1,0 +1,33 @@
+"""What a run made, for people: a page with plots, a short table, and the same facts as JSON."""
+
+from headrace.report.facts import (
+    Category,
+    Centre,
+    Centres,
+    Feature,
+    Grid,
+    Histogram,
+    Published,
+    RunFacts,
+    facts_to_json,
+)
+from headrace.report.outputs import Outputs, centres_of, outputs_of
+from headrace.report.page import write_report
+from headrace.report.table import summary
+
+__all__ = [
+    "Category",
+    "Centre",
+    "Centres",
+    "Feature",
+    "Grid",
+    "Histogram",
+    "Outputs",
+    "Published",
+    "RunFacts",
+    "centres_of",
+    "facts_to_json",
+    "outputs_of",
+    "summary",
+    "write_report",
+]
