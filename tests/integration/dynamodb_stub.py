@@ -213,6 +213,7 @@ def serving(faults: Faults | None = None, latency_s: float = 0.0) -> Iterator[St
 
 if __name__ == "__main__":
     with serving() as running:
-        print(running.endpoint, flush=True)
+        sys.stdout.write(f"{running.endpoint}\n")
+        sys.stdout.flush()
         sys.stdin.read()
-        print(json.dumps({"items": len(running.items), "calls": len(running.calls)}), flush=True)
+        sys.stdout.write(json.dumps({"items": len(running.items), "calls": len(running.calls)}) + "\n")

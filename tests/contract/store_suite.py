@@ -1,0 +1,12 @@
+"""The whole contract of `stores.port.Store`; subclasses give the fixture `store`."""
+
+from __future__ import annotations
+
+from store_items import ReadsAndWrites
+from store_promoting import Promotions
+from store_publishing import Leases, Publications
+from store_purging import Purges
+
+
+class StoreSuite(ReadsAndWrites, Leases, Publications, Promotions, Purges):
+    """What every serving store must do, whichever it is."""
