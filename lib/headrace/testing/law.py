@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from headrace.algebra import encode, merge_states
+from headrace.algebra import encode, merge_states, states_by_entity
 from headrace.batch.finished import features_of
-from headrace.batch.train import countable_states
 from headrace.definitions import Definition, drop_reasons, finish, prepared
 from headrace.errors import InputError
 from headrace.schemas import Vector
@@ -30,6 +29,8 @@ States = Mapping[str, Mapping[str, Any]]
 ENTITY = "entity"
 _KEY = "_entity"
 _PIECES = 3
+_PIECE = "_piece_entity"
+_PREFIX = 9
 
 
 def assert_law(definition: Definition, events: Sequence[Row] | DataFrame, seed: int = 7, cuts: int = 20) -> None:
@@ -50,23 +51,25 @@ def assert_law(definition: Definition, events: Sequence[Row] | DataFrame, seed: 
     spark = _session(events)
     chance = random.Random(seed)  # noqa: S311 (repeatable on purpose)
     every = rows_of(definition, events)
-    whole, types = countable_states(definition, frame_of(definition, every, spark))
-    counted = prepared(definition, frame_of(definition, every, spark))
-    rows = _collected(definition, counted)
-    if not rows:
-        reasons = drop_reasons(definition, frame_of(definition, every, spark)).collect()
-        raise AssertionError(f"the laws of {definition.name!r} hold for no events, which says nothing: {reasons}")
-    table = whole.toArrow()
-    law = _Law(definition, types, chance)
-    in_python = law.fold(rows)
-    law.require_equal(in_python, law.states(table), "Spark and plain Python make different states", "all events")
-    for cut in _cuts(every, cuts, chance):
-        law.check_cut(rows, in_python, cut)
-    once = dataclasses.replace(definition, event_id=None)
-    law.check_pieces(once, each_once(definition, every, spark), rows, in_python, spark)
-    latest = max(row["_event_ts"] for row in every)
-    theta = _theta(definition, whole, types, latest)
-    law.check_outputs(theta, table, in_python)
+    counted = prepared(definition, frame_of(definition, every, spark)).persist()
+    try:
+        rows = _collected(definition, counted)
+        if not rows:
+            reasons = drop_reasons(definition, frame_of(definition, every, spark)).collect()
+            raise AssertionError(f"the laws of {definition.name!r} hold for no events, which says nothing: {reasons}")
+        law = _Law(definition, dict(counted.dtypes), chance)
+        whole = states_by_entity(counted, definition.entity, definition.features).persist()
+        table = whole.toArrow()
+        in_python = law.fold(rows)
+        law.require_equal(in_python, law.states(table), "Spark and plain Python make different states", "all events")
+        for cut in _cuts(every, cuts, chance):
+            law.check_cut(rows, in_python, cut)
+        law.check_pieces(each_once(definition, every, spark), rows, in_python, spark)
+        theta = _theta(law, whole, max(row["_event_ts"] for row in every))
+        law.check_outputs(theta, table, in_python)
+        whole.unpersist()
+    finally:
+        counted.unpersist()
 
 
 @dataclass(frozen=True)
@@ -125,29 +128,39 @@ class _Law:
         merged = self.merged([self.fold(batch) for batch in batches], list(whole))
         self.require_equal(whole, merged, "the states of split events do not merge to the state of all", where)
 
-    def check_pieces(
-        self, once: Definition, every: Sequence[Row], rows: Sequence[Row], whole: States, spark: SparkSession
-    ) -> None:
+    def check_pieces(self, every: Sequence[Row], rows: Sequence[Row], whole: States, spark: SparkSession) -> None:
         """Pieces of the events, each prepared and aggregated by Spark on its own, merge to the whole.
 
-        In: `once` is the definition without an event_id, `every` the events without copies.
+        In: `every`, the events without copies; `rows`, what `prepare` makes of them all together.
         """
+        from pyspark.sql import functions as F
+
+        once = dataclasses.replace(self.definition, event_id=None)
         shuffled = self.chance.sample(every, len(every))
         ends = sorted(self.chance.randint(0, len(every)) for _ in range(_PIECES - 1))
+        where = f"pieces ending at {[*ends, len(every)]} of the events shuffled"
         pieces = [
-            frame_of(once, shuffled[start:end], spark)
+            prepared(once, frame_of(once, shuffled[start:end], spark)).withColumn(
+                _PIECE, F.concat(F.lit(f"{start:0{_PREFIX}d}"), F.col(once.entity).cast("string"))
+            )
             for start, end in zip([0, *ends], [*ends, len(every)], strict=True)
         ]
-        where = f"pieces ending at {[*ends, len(every)]} of the events shuffled"
-        alone = [row for piece in pieces for row in _collected(once, prepared(once, piece))]
-        faults = bag_faults(("all together", _plain(rows)), ("pieces", _plain(alone)))
-        if faults:
-            listed = "\n".join(f"  {fault}" for fault in faults)
-            raise AssertionError(
-                f"`prepare` of {once.name!r} is not row by row: {where} give other rows than all together\n{listed}"
+        apart = reduce(type(pieces[0]).unionByName, pieces).persist()
+        try:
+            faults = bag_faults(
+                ("all together", _plain(rows)), ("pieces", _plain(_collected(once, apart.drop(_PIECE))))
             )
-        partial = reduce(type(pieces[0]).unionByName, [countable_states(once, piece)[0] for piece in pieces])
-        merged = merge_states(partial, once.features, self.types).toArrow()
+            if faults:
+                raise AssertionError(
+                    f"`prepare` of {once.name!r} is not row by row: {where} give other rows than all together\n"
+                    + "\n".join(f"  {fault}" for fault in faults)
+                )
+            # One aggregation by (piece, entity), then the piece is forgotten.
+            partial = states_by_entity(apart, _PIECE, once.features)
+            partial = partial.withColumn(ENTITY, F.expr(f"substring({ENTITY}, {_PREFIX + 1})"))
+            merged = merge_states(partial, once.features, self.types).toArrow()
+        finally:
+            apart.unpersist()
         self.require_equal(whole, self.states(merged), "Spark does not merge states to the state of all", where)
 
     def check_outputs(self, theta: Mapping[str, Any], table: pa.Table, whole: States) -> None:
@@ -196,10 +209,11 @@ class _Law:
             yield shuffled[start:end]
 
 
-def _theta(definition: Definition, states: DataFrame, types: Mapping[str, str], latest: datetime) -> dict[str, Any]:
+def _theta(law: _Law, states: DataFrame, latest: datetime) -> dict[str, Any]:
     """What a generation trained on these events would freeze; without `learner` and `derive` if it cannot be."""
+    definition = law.definition
     reference = definition.clock.reference(latest).isoformat()
-    theta: dict[str, Any] = {"reference": reference, "zone": definition.zone, "types": dict(types)}
+    theta: dict[str, Any] = {"reference": reference, "zone": definition.zone, "types": dict(law.types)}
     if definition.learner is None and definition.derive is None:
         return theta
     features = features_of(states, definition, theta).persist()

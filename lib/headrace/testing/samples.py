@@ -8,6 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
+import pyarrow as pa
+
 from headrace.definitions import Definition, Field
 from headrace.errors import InputError, nearest
 from headrace.schemas import HISTORY, META_COLUMNS
@@ -42,10 +44,20 @@ def rows_of(definition: Definition, events: Sequence[Row] | DataFrame) -> list[R
 
 def frame_of(definition: Definition, rows: Sequence[Row], spark: SparkSession) -> DataFrame:
     """The rows as the frame that `prepare` is given."""
+    from pyspark.sql.pandas.types import to_arrow_schema
+    from pyspark.sql.types import StructType
+
     meta = ", ".join(f"{name} {kind}" for name, kind in META_COLUMNS.items())
-    names = (*definition.source.schema.names, *META_COLUMNS)
-    values = [tuple(row[name] for name in names) for row in rows]
-    return spark.createDataFrame(values, f"{definition.source.schema.ddl}, {meta}").coalesce(PARTITIONS)
+    schema = cast("StructType", StructType.fromDDL(f"{definition.source.schema.ddl}, {meta}"))
+    try:
+        table: Any = pa.Table.from_pylist(rows, to_arrow_schema(schema))
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise InputError(
+            f"an event does not fit the schema of stream {definition.source.name!r}",
+            found=error,
+            expected=definition.source.schema.ddl,
+        ) from error
+    return spark.createDataFrame(table, schema)
 
 
 def each_once(definition: Definition, rows: Sequence[Row], spark: SparkSession) -> list[Row]:
