@@ -224,7 +224,9 @@ def test_sigterm_lets_a_request_in_flight_finish(table: Table) -> None:
             with pytest.raises(requests.ConnectionError):
                 requests.get(f"{running.url}/healthz", timeout=2)
             connection.sendall(body[5:])
-            answer = connection.recv(65536)
+            answer = b""
+            while part := connection.recv(65536):
+                answer += part
         assert answer.startswith(b"HTTP/1.1 200"), answer
         assert b'"entity":"17850"' in answer
         assert running.process.wait(20) == 0

@@ -90,7 +90,9 @@ def get(url: str, path: str, **headers: str) -> requests.Response:
 
 
 def batch(url: str, body: Any) -> requests.Response:
-    return requests.post(f"{url}/v1/predictions/segments:batch", json=body, headers=AUTHORIZED, timeout=10)
+    headers = {**AUTHORIZED, "Content-Type": "application/json"}
+    content = json.dumps(body)
+    return requests.post(f"{url}/v1/predictions/segments:batch", data=content, headers=headers, timeout=10)
 
 
 def problem_of(response: requests.Response, status: int, slug: str) -> dict[str, Any]:
@@ -191,6 +193,13 @@ def test_broken_json_is_refused(url: str, content: bytes) -> None:
     headers = {**AUTHORIZED, "Content-Type": "application/json"}
     response = requests.post(f"{url}/v1/predictions/segments:batch", data=content, headers=headers, timeout=10)
     problem_of(response, 422, "invalid-request")
+
+
+def test_a_body_that_is_not_sent_as_json_is_told_so(url: str) -> None:
+    body = '{"entities": ["17850"]}'
+    headers = {**AUTHORIZED, "Content-Type": "application/x-www-form-urlencoded"}  # as `curl -d` sends it
+    response = requests.post(f"{url}/v1/predictions/segments:batch", data=body, headers=headers, timeout=10)
+    assert "Content-Type: application/json" in problem_of(response, 415, "not-json")["detail"]
 
 
 def test_json_that_nests_too_deep_is_refused(url: str) -> None:

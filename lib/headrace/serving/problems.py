@@ -117,6 +117,10 @@ async def _headrace_error(request: Request, error: HeadraceError) -> Response:
 
 
 async def _validation_error(request: Request, error: RequestValidationError) -> Response:
+    kind = request.headers.get("content-type", "")
+    if request.method == "POST" and "json" not in kind:
+        detail = f"the body must be JSON; found Content-Type {kind or 'none'!r}; send Content-Type: application/json"
+        return problem(415, "not-json", detail, request_id=request_id_of(request))
     errors = []
     for found in error.errors():
         # A JSON error's location is an offset, not a field.

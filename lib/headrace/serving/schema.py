@@ -15,6 +15,7 @@ _PROBLEMS = {
     "400": "The path is not percent-encoded UTF-8",
     "404": "No such definition or key",
     "413": "The body is too large",
+    "415": "The body is not sent as JSON",
     "422": "The request is not as declared",
     "501": "Not available yet",
     "503": "The store does not answer; Retry-After says when to try again",
