@@ -1,14 +1,24 @@
-"""A real server on a real socket, in a thread, for tests of the HTTP API."""
+"""A real server on a real socket, in a thread, and what tests of the HTTP API ask it."""
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
+import requests
 from fastapi import FastAPI
 from headrace.serving.server import address, bind, server_of
+from headrace.stores.memory import MemoryStore
+from headrace.stores.port import Champion, LedgerEntry, Version
+from published import promote, publish, version
+
+TOKEN = "a-token-for-tests"
+AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
+ENTITIES = ["17850", "a/b", "/a", "a//b", "a b", "ü💧", "50%", "a%2Fb", "x?y#z", "a:batch", "a+b", '"<&>', "\x00\n", ""]
 
 
 @contextmanager
@@ -29,3 +39,58 @@ def serving(app: FastAPI) -> Iterator[str]:
         thread.join(10)
         listening.close()
         assert not thread.is_alive(), "the server did not stop"
+
+
+class Fragile:
+    """A store that can be made to fail, or to wait."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+        self.error: Exception | None = None
+        self.gate = threading.Event()
+        self.gate.set()
+        self.asked = 0
+
+    def champion(self, definition: str) -> Champion:
+        self._pass()
+        return self.store.champion(definition)
+
+    def ledger(self, definition: str) -> list[LedgerEntry]:
+        return self.store.ledger(definition)
+
+    def read(self, definition: str, entities: Sequence[str]) -> dict[str, dict[int, Version]]:
+        self._pass()
+        return self.store.read(definition, entities)
+
+    def _pass(self) -> None:
+        self.asked += 1
+        assert self.gate.wait(20)
+        if self.error is not None:
+            raise self.error
+
+
+def filled() -> MemoryStore:
+    store = MemoryStore()
+    publish(store, "segments", 1, {entity: version(i, i) for i, entity in enumerate(ENTITIES)})
+    promote(store, "segments", 1)
+    return store
+
+
+def get(url: str, path: str, **headers: str) -> requests.Response:
+    return requests.get(url + path, headers={**AUTHORIZED, **headers}, timeout=10)
+
+
+def batch(url: str, body: Any) -> requests.Response:
+    headers = {**AUTHORIZED, "Content-Type": "application/json"}
+    content = json.dumps(body)
+    return requests.post(f"{url}/v1/predictions/segments:batch", data=content, headers=headers, timeout=10)
+
+
+def problem_of(response: requests.Response, status: int, slug: str) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert (body["type"], body["status"]) == (f"urn:headrace:problem:{slug}", status)
+    assert body["request_id"] == response.headers["x-request-id"]
+    assert "Traceback" not in response.text
+    return body

@@ -1,173 +1,30 @@
-"""`headrace lookup` and `headrace serve` as a user runs them, against DynamoDB Local."""
+"""`headrace serve` as a user runs it, against DynamoDB Local."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import requests
-from headrace.stores import open_store
-from headrace.stores.port import Store
+from commanded import ENTITIES, TOKEN, Table, filled_table, serve, wait_until
 from headrace.testing.plugin import SettingsFactory
-from published import promote, publish, version
+from published import promote
 
 pytestmark = pytest.mark.dynamodb
-TOKEN = "a-token-for-tests"
-ENTITIES = [f"e{i}" for i in range(100)]
-
-
-@dataclass
-class Table:
-    """A filled table and how a command reaches it."""
-
-    store: Store
-    options: list[str]
-    environment: dict[str, str]
-
-    def run(self, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "headrace.cli", *arguments, *self.options]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, env=self.environment, timeout=60)
-        assert done.returncode == expect, f"{arguments} exited {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done
 
 
 @pytest.fixture
 def table(dynamodb: str, headrace_settings: SettingsFactory, tmp_path: Path) -> Iterator[Table]:
-    settings = headrace_settings(endpoint=dynamodb)
-    store = open_store(settings.store, None)
-    store.prepare()
-    publish(
-        store, "segments", 1, {"17850": version(1, 1), "a b/ü": version(2, 1), **dict.fromkeys(ENTITIES, version(1, 1))}
-    )
-    publish(store, "segments", 2, {"17850": version(301, 4), **dict.fromkeys(ENTITIES, version(2, 2))}, base=1)
-    promote(store, "segments", 2)
-    options = ["--set", f"store.endpoint={dynamodb}", "--set", f"store.table={settings.store.table}"]
-    yield Table(store, options, {**os.environ, "HEADRACE_HOME": str(tmp_path / "home"), "HEADRACE_TOKEN": TOKEN})
-    store.close()
-
-
-# -- lookup -------------------------------------------------------------------------------------
-def test_lookup_prints_the_answer_as_json(table: Table) -> None:
-    answer = json.loads(table.run("lookup", "segments", "17850", "--json").stdout)
-    assert list(answer) == [
-        "definition", "entity", "prediction", "features", "layer", "generation", "vector", "as_of", "age_s", "stale",
-    ]  # fmt: skip
-    assert (answer["entity"], answer["features"], answer["generation"]) == ("17850", {"recency": 301}, 2)
-    older = json.loads(table.run("lookup", "segments", "a b/ü", "--json").stdout)
-    assert (older["entity"], older["features"], older["generation"]) == ("a b/ü", {"recency": 2}, 2)
-
-
-def test_lookup_prints_a_table_for_people(table: Table) -> None:
-    shown = table.run("lookup", "segments", "17850").stdout
-    for words in (
-        r"segments / 17850",
-        r"cluster +│ +4",
-        r"segment +│ +Can't Lose",
-        r"recency +│ +301",
-        r"generation +│ +2",
-    ):
-        assert re.search(words, shown), shown
-    assert re.search(r"age +│ +\d+ d", shown), shown
-
-
-def test_lookup_of_an_unknown_key_exits_1(table: Table) -> None:
-    for definition, entity, message in (
-        ("segments", "nobody", "'segments' has no prediction for entity 'nobody'"),
-        ("segment", "17850", "nothing is served under definition 'segment'; check the spelling"),
-    ):
-        done = table.run("lookup", definition, entity, "--json", expect=1)
-        assert message in done.stderr
-        assert done.stdout == ""
-
-
-def test_lookup_before_anything_was_published_exits_1(table: Table) -> None:
-    fresh = Table(table.store, [*table.options, "--set", f"store.table=test-{uuid.uuid4().hex}"], table.environment)
-    assert "headrace run segments" in fresh.run("lookup", "segments", "17850", expect=1).stderr
-
-
-def test_lookup_as_of_exits_2(table: Table) -> None:
-    done = table.run("lookup", "segments", "17850", "--as-of", "2026-01-01", expect=2)
-    assert "as-of look-ups are not available yet" in done.stderr
-
-
-def test_lookup_with_the_engine_down_exits_75_and_says_what_to_do(table: Table) -> None:
-    down = Table(table.store, ["--set", "store.endpoint=engine"], table.environment)
-    assert "headrace up dynamodb" in down.run("lookup", "segments", "17850", expect=75).stderr
-    gone = Table(table.store, ["--set", f"store.endpoint=http://127.0.0.1:{free_port()}"], table.environment)
-    assert "does not answer" in gone.run("lookup", "segments", "17850", expect=75).stderr
-
-
-def test_lookup_imports_neither_spark_nor_pandas_nor_the_server(table: Table) -> None:
-    script = (
-        "import sys\nfrom headrace.cli import main\n"
-        "try:\n    main(sys.argv[1:])\nexcept SystemExit as stop:\n    assert stop.code == 0, stop.code\n"
-        "print(sorted({'pyspark', 'pandas', 'fastapi', 'uvicorn', 'pyarrow'} & set(sys.modules)))\n"
-    )
-    command = [sys.executable, "-c", script, "lookup", "segments", "17850", "--json", *table.options]
-    done = subprocess.run(command, capture_output=True, text=True, env=table.environment, timeout=60, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
-
-
-# -- serve --------------------------------------------------------------------------------------
-@dataclass
-class Running:
-    """A `headrace serve` process."""
-
-    process: subprocess.Popen[str]
-    url: str = ""
-    lines: list[str] = field(default_factory=list)
-
-    def stop(self, signum: int = signal.SIGTERM) -> int:
-        self.process.send_signal(signum)
-        return self.process.wait(20)
-
-    @property
-    def log(self) -> str:
-        return "".join(self.lines)
-
-
-@contextmanager
-def serve(table: Table, *arguments: str, python: tuple[str, ...] = ()) -> Iterator[Running]:
-    command = [sys.executable, *python, "-m", "headrace.cli", "serve", "--port", "0", *table.options, *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=table.environment)
-    running = Running(process)
-    assert process.stderr is not None
-    announced = threading.Event()
-
-    def drain() -> None:
-        for line in process.stderr or ():
-            running.lines.append(line)
-            if found := re.search(r"serving on (http://\S+)", line):
-                running.url = found[1]
-                announced.set()
-        announced.set()
-
-    reader = threading.Thread(target=drain, daemon=True)
-    reader.start()
-    try:
-        assert announced.wait(30)
-        assert running.url, running.log
-        yield running
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        reader.join(5)
+    with filled_table(headrace_settings(endpoint=dynamodb), tmp_path / "home") as filled:
+        yield filled
 
 
 def test_serve_prints_its_address_answers_and_leaves_with_0(table: Table) -> None:
@@ -288,16 +145,3 @@ def test_readers_during_promote_and_rollback_see_only_whole_generations(table: T
             stop.set()
         assert sum(reader.result() for reader in readers) >= 20
     assert seen == {(1, 1), (2, 2)}
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
