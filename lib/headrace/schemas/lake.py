@@ -1,0 +1,35 @@
+"""Where a stream's tables lie in the lake, and what a quarantined record looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+# Columns of quarantine/<stream>: name -> Spark type.
+QUARANTINE_COLUMNS: Mapping[str, str] = {
+    "raw": "string",  # the record as it came; bytes that are not UTF-8 are shown as U+FFFD
+    "raw_bytes": "binary",  # the record's own bytes, where `raw` cannot hold them; else null
+    "reason": "string",  # `<kind>`, or `<kind>; found '<text, shortened>'`
+    "source": "string",  # for people: a file name, a topic
+    "_incarnation": "string",
+    "_partition": "string",
+    "_position": "bigint",
+    "seen_ts": "timestamp",  # when it was quarantined, UTC
+}
+
+# What separates the kind of a reason, which is counted, from the text that was found, which is not.
+FOUND = "; found "
+
+
+def events_path(lake: Path, stream: str) -> Path:
+    """The Delta table of a stream's events.
+
+    >>> events_path(Path("lake"), "purchases").as_posix()
+    'lake/events/purchases'
+    """
+    return lake / "events" / stream
+
+
+def quarantine_path(lake: Path, stream: str) -> Path:
+    """The Delta table of a stream's quarantined records."""
+    return lake / "quarantine" / stream

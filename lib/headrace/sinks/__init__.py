@@ -1,0 +1,1 @@
+"""Where events go to: lake tables, written so that nothing lands twice."""

@@ -1,0 +1,125 @@
+"""From the text of a field to its declared type, or to the reason why not."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from headrace.schemas import Field
+from headrace.schemas.lake import FOUND
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
+
+_SHOWN = 40
+_WHOLE = r"^[+-]?[0-9]+$"
+_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+_PLAIN_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)$"
+_NOT_FINITE = r"(?i)^[+-]?(nan|inf|infinity)$"
+# Without these Spark reads "12:30" as half past twelve today, and drops the time of day of a date.
+_INSTANT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T].*)?$"
+_DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+# What Python's datetime and every reader of the lake can hold.
+_YEARS = (1, 9999)
+_KINDS = {"int": "an int", "bigint": "a bigint", "double": "a number", "timestamp": "a time", "date": "a date"}
+
+
+def value(field: Field, text: Column) -> Column:
+    """The text as the declared type, null where it is none; a string is taken as it is, blanks and all.
+
+    What is too large for its type or its readers is caught by `fault`, which refers to this value without
+    computing it again.
+    """
+    from pyspark.sql import functions as F
+
+    if field.type == "string":
+        return text
+    trimmed = F.trim(text)
+    if field.type in ("timestamp", "date"):
+        if field.format:
+            instant = F.coalesce(*(F.try_to_timestamp(trimmed, F.lit(pattern)) for pattern in field.format))
+        else:
+            pattern = _INSTANT if field.type == "timestamp" else _DAY
+            instant = F.when(trimmed.rlike(pattern), trimmed.try_cast("timestamp"))
+        return instant if field.type == "timestamp" else instant.cast("date")
+    if field.type == "double":
+        # The pattern keeps out Java's own spellings: "1d", "0x1p3", "NaN".
+        return F.when(trimmed.rlike(_NUMBER), trimmed.try_cast("double"))
+    if field.type.startswith("decimal"):
+        is_exact = F.length(F.regexp_extract(trimmed, r"\.([0-9]*?)0*$", 1)) <= _scale(field)
+        return F.when(trimmed.rlike(_PLAIN_NUMBER) & is_exact, trimmed.try_cast(field.type))
+    return trimmed.try_cast(field.type)
+
+
+def fault(field: Field, text: Column, parsed: Column, *, required: bool) -> Column:
+    """Why `parsed`, made from `text`, is not what the field declares; null where it is.
+
+    `required` is the field's own flag, or that its time orders the events.
+    """
+    from pyspark.sql import functions as F
+
+    missing = F.when(parsed.isNull(), F.lit(missing_kind(field, required=required))) if required else F.lit(None)
+    if field.type == "string":
+        return missing
+    named = F.lit(f"{field.name} is ")
+    kind = reduce(
+        lambda rest, case: F.when(case[0], F.lit(case[1])).otherwise(rest),
+        reversed(_cases(field, F.trim(text))),
+        F.lit(f"not {_KINDS.get(field.type, 'a ' + field.type)}"),
+    )
+    found = F.concat(F.lit(FOUND), shown(text))
+    wrong = F.when(parsed.isNull() & (F.trim(text) != ""), F.concat(named, kind, found))
+    beyond = _is_beyond(field, parsed)
+    if beyond is not None:
+        wrong = wrong.when(beyond, F.concat(named, F.lit(f"out of range of {field.type}"), found))
+    return wrong.otherwise(missing)
+
+
+def _is_beyond(field: Field, parsed: Column) -> Column | None:
+    from pyspark.sql import functions as F
+
+    if field.type == "double":
+        return F.abs(parsed) == float("inf")
+    if field.type in ("timestamp", "date"):
+        return ~F.year(parsed).between(*_YEARS)
+    return None
+
+
+def missing_kind(field: Field, *, required: bool) -> str:
+    """The reason of a null in a field that may not be null.
+
+    >>> missing_kind(Field("country", "string", required=True), required=True)
+    'country is null but required'
+    """
+    return f"{field.name} is null but " + ("required" if required and field.required else "orders the events")
+
+
+def shown(text: Column) -> Column:
+    """The text in quotes, cut to 40 characters."""
+    from pyspark.sql import functions as F
+
+    cut = F.when(F.length(text) > _SHOWN, F.concat(F.substring(text, 1, _SHOWN), F.lit("..."))).otherwise(text)
+    return F.concat(F.lit("'"), cut, F.lit("'"))
+
+
+def _cases(field: Field, trimmed: Column) -> list[tuple[Column, str]]:
+    """Conditions, first match wins, that say more than "not of the type" about text that could not be read."""
+    from pyspark.sql import functions as F
+
+    beyond = f"out of range of {field.type}"
+    if field.type in ("int", "bigint"):
+        return [(trimmed.rlike(_WHOLE), beyond)]
+    if field.type == "double":
+        return [(trimmed.rlike(_NOT_FINITE), "NaN or infinity")]
+    if field.type.startswith("decimal"):
+        digits = F.length(F.regexp_extract(trimmed, r"\.([0-9]*?)0*$", 1))
+        return [
+            (trimmed.rlike(_NOT_FINITE), "NaN or infinity"),
+            (trimmed.rlike(_PLAIN_NUMBER) & (digits > _scale(field)), f"finer than {field.type}"),
+            (trimmed.rlike(_PLAIN_NUMBER), beyond),
+        ]
+    return []
+
+
+def _scale(field: Field) -> int:
+    return int(field.type.rstrip(")").split(",")[1])
