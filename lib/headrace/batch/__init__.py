@@ -1,0 +1,1 @@
+"""The steps of the batch layer: ingest, train, publish, promote, purge, verify."""
