@@ -129,12 +129,29 @@ class Definition:
         clash = sorted({*schema.names, *self.features} & {*META_COLUMNS, DROP_REASON})
         if clash:
             raise DefinitionError(f"definition {self.name!r} uses reserved column names", found=clash)
+        self._check_outputs()
         try:
             ZoneInfo(self.zone)
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise DefinitionError(
                 f"definition {self.name!r} has an unknown time zone", found=repr(self.zone)
             ) from error
+
+    def _check_outputs(self) -> None:
+        """Every learner input is a feature, and what is finished has distinct names."""
+        names = ["entity", *self.features]
+        if self.learner is not None:
+            self.learner.inputs(tuple(self.features))
+            names += self.learner.outputs
+        if self.derive is not None:
+            names += self.derive.outputs
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise DefinitionError(
+                f"definition {self.name!r} finishes two columns of one name",
+                found=twice,
+                do="features, learner outputs and derived outputs share one row with `entity`; rename a feature",
+            )
 
     def describe(self) -> dict[str, Any]:
         """What is archived with a generation; see `definitions.archive`."""

@@ -101,7 +101,7 @@ class KMeans:
             "max": scaler.originalMax.toArray().tolist(),
             "centers": [centre.tolist() for centre in model.clusterCenters()],
         }
-        labels = _labels(parameters, base)
+        labels = labels_by_nearest(parameters, base)
         number = f"element_at(array({', '.join(map(str, labels))}), centre + 1)"
         named = SQLTransformer(statement=f"SELECT *, {number} AS cluster FROM __THIS__")  # noqa: S608 - own integers
         return Fitted(
@@ -168,16 +168,19 @@ def _in_order(samples: DataFrame, names: Sequence[str]) -> DataFrame:
     return spread.sortWithinPartitions(*names)
 
 
-def _labels(parameters: Mapping[str, Any], base: Mapping[str, Any] | None) -> list[int]:
+def labels_by_nearest(parameters: Mapping[str, Any], base: Mapping[str, Any] | None) -> list[int]:
     """The number of each centre: that of the base's centre it is matched to, closest pairs first.
 
     Distances are taken over the features of both, each scaled to the range that the two training sets have
-    together. A centre without a match has the least number not in use. Without a base, numbers are 0, 1, ...
+    together. A centre without a match has the least number that the base does not use. Without a base, or without a
+    feature in common, numbers are 0, 1, ...
     """
     count = len(parameters["centers"])
     labels: dict[int, int] = {}
+    used: set[int] = set()
     shared = [name for name in parameters["features"] if base is not None and name in base["features"]]
     if base is not None and shared:
+        used.update(base["labels"])
         ours, low, high = _unscaled(parameters, shared)
         theirs, base_low, base_high = _unscaled(base, shared)
         width = np.maximum(high, base_high) - np.minimum(low, base_low)
@@ -189,7 +192,6 @@ def _labels(parameters: Mapping[str, Any], base: Mapping[str, Any] | None) -> li
             if centre not in labels and other not in taken:
                 labels[centre] = base["labels"][other]
                 taken.add(other)
-    used = set(labels.values()) | set(base["labels"] if base is not None else ())
     free = (number for number in range(count + len(used)) if number not in used)
     return [labels[centre] if centre in labels else next(free) for centre in range(count)]
 

@@ -35,7 +35,8 @@ def clean(purchases: DataFrame) -> DataFrame:
 
     In: PURCHASE, further columns pass through. Out: the same rows with `total_price` double (quantity * price,
     in the currency of the price; negative for a cancellation, which counts) and `drop_reason` string, null where the
-    line counts: `no customer_id` if that is null or blank, else `no <column>` for the first null column.
+    line counts: `no customer_id` if that is null or blank, else `no <column>` for the first null column, and NaN is a
+    price's null.
     Streams: append.
     """
     from pyspark.sql import functions as F
@@ -49,7 +50,9 @@ def _drop_reason() -> Column:
 
     def missing(column: str) -> Column:
         absent = F.col(column).isNull()
-        return absent | (F.trim(column) == "") if column == "customer_id" else absent
+        if column == "customer_id":
+            return absent | (F.trim(column) == "")
+        return absent | F.isnan(column) if column == "price" else absent
 
     columns = ["customer_id", *(name for name in PURCHASE.names if name != "customer_id")]
     return F.coalesce(*(F.when(missing(column), F.lit(f"no {column}")) for column in columns))

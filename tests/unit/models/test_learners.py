@@ -1,0 +1,152 @@
+"""The check list that every learner passes; a new module of headrace.models is found by itself."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+import json
+import pkgutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import headrace.models
+import numpy as np
+import pytest
+from headrace.errors import InputError
+from headrace.models.kmeans import KMeans
+from headrace.models.learner import Fitted, Learner
+
+pytestmark = pytest.mark.spark
+
+FEATURES = ("recency", "frequency", "monetary")
+# One learner of each kind, as it would be declared.
+LEARNERS: dict[str, Learner] = {"kmeans": KMeans(k=3)}
+KINDS = sorted(LEARNERS)
+
+Fit = Callable[[str], Fitted]
+
+
+def rows(seed: int = 1, count: int = 60) -> np.ndarray:
+    """Three clouds of whole and broken numbers, some negative."""
+    random = np.random.default_rng(seed)
+    centres = np.array([[5.0, 40.0, 900.25], [200.0, 3.0, -20.5], [350.0, 12.0, 50_000.0]])
+    return centres[np.arange(count) % 3] * random.uniform(0.8, 1.2, (count, 3))
+
+
+def frame(spark: Any, values: np.ndarray, columns: tuple[str, ...] = FEATURES) -> Any:
+    return spark.createDataFrame([tuple(map(float, row)) for row in values], list(columns))
+
+
+@pytest.fixture(scope="module")
+def fitted(spark: Any) -> Fit:
+    """A learner by kind, fitted on `rows()` once."""
+    done: dict[str, Fitted] = {}
+
+    def fit(kind: str) -> Fitted:
+        if kind not in done:
+            done[kind] = LEARNERS[kind].fit(frame(spark, rows()), FEATURES, None)
+        return done[kind]
+
+    return fit
+
+
+def test_every_learner_of_the_package_is_checked() -> None:
+    found = {
+        member.kind
+        for module in pkgutil.iter_modules(headrace.models.__path__, "headrace.models.")
+        for _, member in inspect.getmembers(importlib.import_module(module.name), inspect.isclass)
+        if member.__module__ == module.name and isinstance(getattr(member, "kind", None), str)
+    }
+    assert found == set(LEARNERS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scorer_equals_the_saved_pipeline(kind: str, spark: Any, fitted: Fit, tmp_path: Path) -> None:
+    from pyspark.ml import PipelineModel
+
+    fitted(kind).pipeline.write().save(str(tmp_path / "model"))
+    reloaded = PipelineModel.load(str(tmp_path / "model"))
+    unseen = np.vstack([rows(), rows(seed=2) * 1.7, rows()[:1] * -3])
+    ours = LEARNERS[kind].score(fitted(kind).parameters, unseen)
+    numbered = frame(spark, np.column_stack([np.arange(len(unseen)), unseen]), ("row", *FEATURES))
+    sparks = reloaded.transform(numbered).orderBy("row").select(*LEARNERS[kind].outputs).collect()
+    for place, name in enumerate(LEARNERS[kind].outputs):
+        np.testing.assert_allclose(ours[name], [row[place] for row in sparks], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_score_changes_neither_inputs_nor_parameters(kind: str, fitted: Fit) -> None:
+    parameters, values = fitted(kind).parameters, rows()
+    before = copy.deepcopy(parameters)
+    LEARNERS[kind].score(parameters, values)
+    assert parameters == before
+    np.testing.assert_array_equal(values, rows())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parameters_survive_json(kind: str, fitted: Fit) -> None:
+    parameters = fitted(kind).parameters
+    again = json.loads(json.dumps(parameters, allow_nan=False))
+    assert again == parameters
+    ours, theirs = (LEARNERS[kind].score(p, rows(seed=3)) for p in (parameters, again))
+    for name in LEARNERS[kind].outputs:
+        np.testing.assert_array_equal(ours[name], theirs[name])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_metrics_and_description_are_json(kind: str, fitted: Fit) -> None:
+    assert json.loads(json.dumps(fitted(kind).metrics, allow_nan=False)) == fitted(kind).metrics
+    assert json.loads(json.dumps(LEARNERS[kind].describe())) == LEARNERS[kind].describe()
+    assert LEARNERS[kind].describe()["kind"] == kind
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_same_seed_same_model_whatever_the_order_of_rows_and_columns(kind: str, spark: Any, fitted: Fit) -> None:
+    shuffled = frame(spark, np.random.default_rng(9).permutation(rows())[:, ::-1], FEATURES[::-1]).repartition(5)
+    again = LEARNERS[kind].fit(shuffled, FEATURES, None)
+    assert again.parameters == fitted(kind).parameters
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_is_scored_alike_alone_and_among_others(kind: str, fitted: Fit) -> None:
+    together = LEARNERS[kind].score(fitted(kind).parameters, rows())
+    for place in (0, 1, 2, 59):
+        alone = LEARNERS[kind].score(fitted(kind).parameters, rows()[place : place + 1])
+        for name in LEARNERS[kind].outputs:
+            assert alone[name].dtype == together[name].dtype
+            np.testing.assert_array_equal(alone[name], together[name][place : place + 1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_rows_give_no_outputs_of_the_same_types(kind: str, fitted: Fit) -> None:
+    learner = LEARNERS[kind]
+    some, none = (learner.score(fitted(kind).parameters, rows()[:n]) for n in (2, 0))
+    assert tuple(none) == learner.outputs
+    assert [(len(none[n]), none[n].dtype) for n in none] == [(0, some[n].dtype) for n in some]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_score_refuses_what_is_not_finite_by_name(kind: str, fitted: Fit, bad: float) -> None:
+    values = rows()
+    values[7, 1] = bad
+    with pytest.raises(InputError, match="'frequency'"):
+        LEARNERS[kind].score(fitted(kind).parameters, values)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bad", [None, float("nan"), float("inf")])
+def test_fit_refuses_what_is_not_finite_by_name(kind: str, spark: Any, bad: float | None) -> None:
+    samples = spark.createDataFrame(
+        [(1.0, 2.0, 3.0), (4.0, 5.0, bad)], "recency double, frequency double, monetary double"
+    )
+    with pytest.raises(InputError, match=r"'monetary'.*found 1 of 2 rows"):
+        LEARNERS[kind].fit(samples, FEATURES, None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fit_refuses_no_rows(kind: str, spark: Any) -> None:
+    with pytest.raises(InputError, match="no rows"):
+        LEARNERS[kind].fit(frame(spark, rows()).limit(0), FEATURES, None)
