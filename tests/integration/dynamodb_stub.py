@@ -66,8 +66,6 @@ class Stub:
 
     def answer(self, operation: str, request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Carry out one call; (HTTP status, body)."""
-        if self.latency_s:
-            time.sleep(self.latency_s)
         with self._lock:
             now = time.monotonic()
             self._first = self._first if self._first is not None else now
@@ -78,6 +76,9 @@ class Stub:
             if self.hit(self.faults.errors):
                 self.refused += 1
                 return 500, {"__type": "com.amazonaws.dynamodb.v20120810#InternalServerError", "message": "oops"}
+        if self.latency_s:
+            time.sleep(self.latency_s)  # refusals come at once, as they do from the real one
+        with self._lock:
             if operation == "BatchExecuteStatement":
                 return self._statements(request["Statements"])
             if operation == "BatchWriteItem":

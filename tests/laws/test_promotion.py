@@ -10,7 +10,7 @@ import pytest
 from headrace.batch.promote import promote, rollback
 from headrace.batch.purge import purge
 from headrace.errors import AnswerIsNo, StoreError
-from headrace.registry.promotion import chain, retained, successor, superfluous, view
+from headrace.registry.promotion import chain, successor, superfluous, view
 from headrace.stores.memory import MemoryStore
 from headrace.stores.port import TOMBSTONE, Champion, LedgerEntry, Version, Write
 from hypothesis import given, settings
@@ -35,6 +35,12 @@ class Naive:
     contents: dict[int, dict[str, str]] = field(default_factory=dict)
     champion: int = 0
     former: list[int] = field(default_factory=list)
+    half: set[int] = field(default_factory=set)  # begun and not given up
+
+    def retained(self, window: int) -> set[int]:
+        back = [g for g in self.former if g < self.champion][:window]
+        served = {self.champion} if self.champion else set()
+        return served | set(back) | {g for g in self.contents.keys() | self.half if g > self.champion}
 
     def promote(self, generation: int) -> None:
         if generation != self.champion:
@@ -79,7 +85,9 @@ class Histories(RuleBasedStateMachine):
         if landed == 1.0:
             self.store.seal_publication(lease, self.number, len(writes))
             self.naive.contents[self.number] = content
-        elif abandon:
+        elif not abandon:
+            self.naive.half.add(self.number)
+        else:
             self.store.mark(NAME, self.number, "abandoned")
         self.store.release_lease(lease)
 
@@ -116,11 +124,13 @@ class Histories(RuleBasedStateMachine):
 
     @rule(window=st.integers(0, 3))
     def purge_all(self, window: int) -> None:
-        champion, ledger = self.store.champion(NAME), self.store.ledger(NAME)
-        expected = retained(champion, ledger, window)
+        expected = self.naive.retained(window)
         report = purge(self.store, NAME, window=window, now=NOW)
         assert set(report.kept) == expected
+        assert {g for g, entry in self.ledger().items() if entry.status == "closed"} == set(self.ledger()) - expected
         self.naive.former = [g for g in self.naive.former if g in expected]
+        self.naive.contents = {g: content for g, content in self.naive.contents.items() if g in expected}
+        self.naive.half &= expected
 
     @invariant()
     def every_key_is_as_the_model_says(self) -> None:

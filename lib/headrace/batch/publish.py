@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 import pyarrow as pa
+
 from headrace.batch.lease import Clock, Heartbeat, Say, holding
-from headrace.batch.tasks import watching
+from headrace.batch.tasks import interruptible, watching
 from headrace.config import PublishSettings, StoreSettings
 from headrace.errors import HeadraceError, StoreError, StoreUnavailable, TransientError
 from headrace.registry import Generation
@@ -97,8 +98,9 @@ def publish(
             store.open_publication(heartbeat.lease, _entry(generation, against))
             if standing is not None and _is_sealed(standing, generation):
                 return _nothing_to_do(standing, generation, monotonic() - started)
-            changes = _changes(spark, generation, against, written_before=bool(ledger))
-            counts = _write(spark, changes, generation, heartbeat, opening=opening, progress=progress)
+            with interruptible():
+                changes = _changes(spark, generation, against, written_before=bool(ledger))
+                counts = _write(spark, changes, generation, heartbeat, opening=opening, progress=progress)
             store.seal_publication(heartbeat.lease, number, counts["items"])
     finally:
         store.close()

@@ -1,4 +1,4 @@
-"""A progress bar over the tasks of one group of Spark jobs, on a terminal only."""
+"""Groups of Spark jobs as people see them: a progress bar on a terminal, and Ctrl-C that is always Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,6 +12,23 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _POLL_S = 0.5
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C end a block as KeyboardInterrupt, also where it hit py4j in the middle of a message.
+
+    py4j then fails to tell the JVM and raises that failure instead, with the interrupt as its context.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, KeyboardInterrupt):
+                raise KeyboardInterrupt from error
+            cause = cause.__context__
+        raise
 
 
 @contextmanager

@@ -71,17 +71,16 @@ class DynamoDBStore:
 
         def attempt() -> None:
             nonlocal left
-            while left:
-                request = {"RequestItems": {self._table: {"Keys": left, "ConsistentRead": True}}}
-                answer = self._connection.once("BatchGetItem", request)
-                got = answer["Responses"].get(self._table, [])
-                for item in got:
-                    found[by_pk[item["pk"]["S"]]] = items.versions_of(item)
-                left = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
-                if left and not got:
-                    raise Again(f"{len(left)} keys were not processed")
+            request = {"RequestItems": {self._table: {"Keys": left, "ConsistentRead": True}}}
+            answer = self._connection.once("BatchGetItem", request)
+            for item in answer["Responses"].get(self._table, []):
+                found[by_pk[item["pk"]["S"]]] = items.versions_of(item)
+            left = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
+            if left:
+                raise Again(f"{len(left)} keys were not processed")
 
-        self._checked(lambda: self._connection.repeating(attempt, READ_S))
+        if left:
+            self._checked(lambda: self._connection.repeating(attempt, READ_S))
         return found
 
     def scan(self, definition: str, segment: int = 0, segments: int = 1) -> Iterator[tuple[str, dict[int, Version]]]:
