@@ -1,0 +1,79 @@
+"""kill -9 at random moments of a run: the champion keeps serving, the rerun completes, the store equals the oracle."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from .conftest import Shell
+from .test_own_definition import MINE
+
+pytestmark = [pytest.mark.spark, pytest.mark.dynamodb]
+
+CUSTOMERS = 400
+
+
+def _orders(path: Path, seed: int) -> dict[str, tuple[int, int]]:
+    """A file of random orders, and per customer the count and the sum in cents, in plain Python."""
+    dice = random.Random(seed)
+    expected: dict[str, tuple[int, int]] = {}
+    with path.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out)
+        writer.writerow(["customer", "paid_at", "amount"])
+        for _ in range(4000):
+            customer, cents = f"c{dice.randrange(CUSTOMERS)}", dice.randrange(-5000, 100000)
+            at = datetime(2026, 1 + dice.randrange(9), 1 + dice.randrange(28), dice.randrange(24))  # noqa: DTZ001
+            writer.writerow([customer, f"{at:%Y-%m-%d %H:%M}", f"{cents / 100:.2f}"])
+            count, total = expected.get(customer, (0, 0))
+            expected[customer] = (count + 1, total + cents)
+    return expected
+
+
+def _require_equal(shell: Shell, expected: dict[str, tuple[int, int]]) -> None:
+    found = shell.json("verify", "mine.py:spend")
+    assert (found["mismatched"], found["missing"], found["extra"]) == (0, 0, 0)
+    assert found["checked"] == len(expected)
+    for customer in sorted(expected)[:3]:
+        features = shell.json("lookup", "spend", customer)["features"]
+        assert (features["orders"], round(features["total"] * 100)) == expected[customer]
+
+
+@pytest.mark.parametrize("kills", [pytest.param(2, id="short"), pytest.param(10, id="long", marks=pytest.mark.slow)])
+def test_killed_runs_are_completed_by_the_next(shell: Shell, kills: int) -> None:
+    seed = int(os.environ.get("HEADRACE_SEED", "20261121")) + kills
+    print(f"seed {seed}")
+    dice = random.Random(seed)
+    place = shell.home.parent
+    (place / "mine.py").write_text(MINE, "utf-8")
+    expected = _orders(place / "orders.csv", seed)
+    shell.run("run", "mine.py:spend", "--input", "orders.csv", "--replace")
+    whole_s = _seconds_of_a_run(shell)
+    _require_equal(shell, expected)
+    replayed = 0
+    for attempt in range(kills):
+        before = shell.json("lookup", "spend", "c1")
+        following = _orders(place / "orders.csv", seed + 1 + attempt)
+        after_s = dice.uniform(0.35, 1.0) * whole_s
+        if shell.killed("run", "mine.py:spend", "--input", "orders.csv", "--replace", after_s=after_s):
+            replayed += 1
+            served = shell.json("lookup", "spend", "c1")
+            if served["generation"] == before["generation"]:
+                assert served["features"] == before["features"]
+            else:
+                assert (served["features"]["orders"], round(served["features"]["total"] * 100)) == following["c1"]
+        shell.run("run", "mine.py:spend", "--input", "orders.csv", "--replace")
+        _require_equal(shell, following)
+    assert replayed, "no run was killed before its end, so nothing was proved"
+
+
+def _seconds_of_a_run(shell: Shell) -> float:
+    from time import perf_counter
+
+    start = perf_counter()
+    shell.run("run", "mine.py:spend", "--retrain")
+    return perf_counter() - start
