@@ -146,7 +146,7 @@ class TestFit:
         rows = spark.createDataFrame(
             [("a", 1, 2, 3.0), ("b", None, 2, 3.0)], "entity string, recency int, frequency int, monetary double"
         )
-        with pytest.raises(InputError, match="'recency' cannot be scored; found None in 1 entities"):
+        with pytest.raises(InputError, match="'recency' cannot be scored; found None for 1 entities"):
             fit(rows)
         with pytest.raises(InputError, match="no entities"):
             fit(rows.limit(0))
