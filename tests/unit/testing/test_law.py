@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 from headrace.algebra import Count, CountDistinct, Last, Max, Mean, Min, Sum
-from headrace.definitions import Definition, Field, Schema, Stream, fixed
+from headrace.definitions import Definition, Field, Schema, Stream, fixed, load_definition
 from headrace.errors import InputError
 from headrace.testing import assert_law
 from headrace.transforms.derivation import Derivation, no_parameters
@@ -195,3 +196,23 @@ def test_events_that_never_reach_a_definition_are_refused(spark):
         assert_law(spending(), [{"at": "2024-01-01"}, {"customer": 7}])
     with pytest.raises(InputError, match=r"lack columns of the stream; .*expected \['amount'"):
         assert_law(spending(), spark.createDataFrame([("a",)], "id string"))
+
+
+def test_the_built_in_segments_obey_with_learner_and_derivation(spark):
+    events = [
+        {
+            "invoice": f"{'C' if i % 7 == 0 else ''}{1000 + i // 2}",
+            "stock_code": "85123A",
+            "description": "HOLDER" if i % 6 else None,
+            "quantity": -2 if i % 7 == 0 else i % 5 + 1,
+            "invoice_date": f"2011-{1 + i % 11:02d}-09T08:{i:02d}",
+            "price": 0.1 * (i % 8),
+            "customer_id": None if i % 9 == 0 else str(12000 + i % 8),
+            "country": "France",
+        }
+        for i in range(40)
+    ]
+    with warnings.catch_warnings():
+        # a warning would say that learner and derivation were left out
+        warnings.simplefilter("error", UserWarning)
+        assert_law(load_definition("segments"), events)
