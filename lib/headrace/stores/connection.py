@@ -17,6 +17,7 @@ import urllib3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.exceptions import BotoCoreError
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -80,13 +81,13 @@ class Connection:
     def __init__(self, region: str, endpoint: str | None, *, retry_s: float, pool_size: int = 8) -> None:
         session = botocore.session.get_session()
         self._region = region
-        self._url = (endpoint or _public_endpoint(session, region)).rstrip("/") + "/"
-        parts = urlsplit(self._url)
+        self.url = (endpoint or _public_endpoint(session, region)).rstrip("/") + "/"
+        parts = urlsplit(self.url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise StoreError("the store's endpoint is not an address", found=repr(endpoint), expected="http(s)://host")
         self._local = parts.hostname in _LOOPBACK
         self._credentials = _credentials(session, local=self._local)
-        self._pool = _pool(self._url, pool_size)
+        self._pool = _pool(self.url, pool_size)
         self._answered = False
         self.retry_s = retry_s
 
@@ -120,13 +121,13 @@ class Connection:
         body = _encode(request).encode("ascii")
         signed = AWSRequest(
             "POST",
-            self._url,
+            self.url,
             headers={"X-Amz-Target": _VERSION + operation, "Content-Type": "application/x-amz-json-1.0"},
             data=body,
         )
         SigV4Auth(self._credentials.get_frozen_credentials(), "dynamodb", self._region).add_auth(signed)
         try:
-            answer = self._pool.urlopen("POST", self._url, body=body, headers=dict(signed.headers.items()))
+            answer = self._pool.urlopen("POST", self.url, body=body, headers=dict(signed.headers.items()))
         except urllib3.exceptions.NewConnectionError as error:
             raise Again(f"connection refused ({error.__class__.__name__})", refused=True) from error
         except urllib3.exceptions.HTTPError as error:
@@ -144,9 +145,9 @@ class Connection:
     def _unavailable(self, error: Again, bound: float) -> StoreUnavailable:
         do = "start it with `headrace up dynamodb`" if self._local else "check the network and the region, then rerun"
         if error.refused:
-            return StoreUnavailable(f"the store at {self._url} does not answer", found=str(error), do=do)
+            return StoreUnavailable(f"the store at {self.url} does not answer", found=str(error), do=do)
         return StoreUnavailable(
-            f"the store at {self._url} was not ready within {bound:g} s",
+            f"the store at {self.url} was not ready within {bound:g} s",
             found=str(error),
             do="rerun later, or raise the table's capacity; what was written stays and is not lost",
         )
@@ -173,11 +174,14 @@ def _refused(status: int, data: bytes) -> Exception:
 
 
 def _public_endpoint(session: botocore.session.Session, region: str) -> str:
-    resolver = session.get_component("endpoint_resolver")
-    found = resolver.construct_endpoint("dynamodb", region)
-    if not found:
-        raise StoreError(f"there is no DynamoDB in region {region!r}", do="check store.region")
-    return f"https://{found['hostname']}"
+    """The region's address as botocore knows it; its client is built for this alone, and only on AWS."""
+    try:
+        client = session.create_client("dynamodb", region_name=region)
+    except BotoCoreError as error:
+        raise StoreError(
+            f"there is no DynamoDB in region {region!r}", found=str(error), do="check store.region"
+        ) from error
+    return str(client.meta.endpoint_url)
 
 
 def _credentials(session: botocore.session.Session, *, local: bool) -> Credentials:
