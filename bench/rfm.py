@@ -12,6 +12,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.measure import Cost, Metric, compared, cpu, in_process, side_by_side, wall
+from bench.peers import PEER_PYTHON, PeerServer
 from headrace import config
 from headrace.algebra import states_by_entity
 from headrace.batch.finished import features_of, finished
@@ -20,9 +22,6 @@ from headrace.batch.train import countable_states
 from headrace.definitions.segments import segments
 from headrace.session import open_session
 from headrace.sources.lake import snapshot
-
-from bench.measure import Cost, Metric, compared, cpu, in_process, side_by_side, wall
-from bench.peers import PEER_PYTHON, PeerServer
 
 COPIES = 37
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import random
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -44,9 +45,11 @@ def _require_equal(shell: Shell, expected: dict[str, tuple[int, int]]) -> None:
 
 
 @pytest.mark.parametrize("kills", [pytest.param(2, id="short"), pytest.param(10, id="long", marks=pytest.mark.slow)])
-def test_killed_runs_are_completed_by_the_next(shell: Shell, kills: int) -> None:
+def test_killed_runs_are_completed_by_the_next(
+    shell: Shell, kills: int, record_property: Callable[[str, object], None]
+) -> None:
     seed = int(os.environ.get("HEADRACE_SEED", "20261121")) + kills
-    print(f"seed {seed}")
+    record_property("seed", seed)
     dice = random.Random(seed)
     place = shell.home.parent
     (place / "mine.py").write_text(MINE, "utf-8")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+
 from headrace import config
 from headrace.local.endpoints import store_endpoint
 from headrace.stores import open_store

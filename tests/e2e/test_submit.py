@@ -11,6 +11,7 @@ import venv
 from pathlib import Path
 
 import pytest
+
 from headrace import config
 from headrace.local.jars import ensure_jars
 from headrace.local.java import find_java

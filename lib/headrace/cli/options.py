@@ -11,6 +11,12 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+definition_argument = click.argument("definition", metavar="DEFINITION")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+generation_option = click.option(
+    "--generation", "-g", type=int, metavar="N", help="Which generation [default: the newest sealed]."
+)
+
 
 def with_settings(command: F) -> F:
     """Add --env, --set and -v to a command and pass it `settings`."""

@@ -1,0 +1,86 @@
+"""Commands that move or tidy what is served: promote, rollback, purge, generations."""
+
+from __future__ import annotations
+
+import click
+
+from headrace.cli.opening import name_of, now, opened_store
+from headrace.cli.options import definition_argument, generation_option, json_option, with_settings
+from headrace.cli.output import fields, show
+from headrace.config import Settings
+
+
+@click.command()
+@definition_argument
+@generation_option
+@json_option
+@with_settings
+def promote(settings: Settings, definition: str, generation: int | None, as_json: bool) -> None:
+    """Make a published generation of DEFINITION the champion, in one conditional write."""
+    from headrace.batch.promote import promote as move
+
+    name = name_of(definition)
+    with opened_store(settings) as store:
+        sealed = [entry.generation for entry in store.ledger(name) if entry.status == "sealed"]
+        champion = move(store, name, generation or max(sealed, default=0), now=now())
+    show(
+        as_json,
+        {"generation": champion.generation, "epoch": champion.epoch},
+        lambda: f"generation {champion.generation} is the champion of {name}",
+    )
+
+
+@click.command()
+@definition_argument
+@click.option("--to", "generation", type=int, metavar="N", help="Which former champion [default: the last one].")
+@json_option
+@with_settings
+def rollback(settings: Settings, definition: str, generation: int | None, as_json: bool) -> None:
+    """Go back to a former champion of DEFINITION, in one conditional write."""
+    from headrace.batch.promote import rollback as go_back
+
+    name = name_of(definition)
+    with opened_store(settings) as store:
+        champion = go_back(store, name, generation, now=now())
+    show(
+        as_json,
+        {"generation": champion.generation, "epoch": champion.epoch},
+        lambda: f"back to generation {champion.generation} of {name}",
+    )
+
+
+@click.command()
+@definition_argument
+@json_option
+@with_settings
+def purge(settings: Settings, definition: str, as_json: bool) -> None:
+    """Remove versions of DEFINITION that no champion, challenger or rollback can reach."""
+    from headrace.batch.purge import purge as remove
+
+    name = name_of(definition)
+    with opened_store(settings) as store:
+        purged = remove(store, name, window=settings.publish.rollback_window, now=now())
+    show(as_json, vars(purged) | {}, lambda: fields(vars(purged)))
+
+
+@click.command()
+@definition_argument
+@json_option
+@with_settings
+def generations(settings: Settings, definition: str, as_json: bool) -> None:
+    """List the generations of DEFINITION: sealed in the registry, and where each stands in the store."""
+    from rich.table import Table
+
+    from headrace.batch.run import standing
+
+    name = name_of(definition)
+    with opened_store(settings) as store:
+        rows = standing(settings, name, store)
+
+    def table() -> Table:
+        shown = Table("generation", "registry", "store", "champion", "entities", "created", title=name)
+        for row in rows:
+            shown.add_row(*("" if value is None else str(value) for value in row.values()))
+        return shown
+
+    show(as_json, {"definition": name, "generations": rows}, table)

@@ -1,0 +1,59 @@
+"""What commands open: definitions, Spark, the serving store; each closed when the command ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from headrace.config import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from headrace.definitions import Definition
+    from headrace.stores.port import Store
+
+
+def load(name: str) -> Definition:
+    from headrace.definitions import load_definition
+
+    return load_definition(name)
+
+
+def name_of(definition: str) -> str:
+    """The definition's name; a file or module is loaded to learn it, a plain name need not be installed here."""
+    return load(definition).name if ":" in definition else definition
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@contextmanager
+def opened_spark(settings: Settings, app: str, say: Callable[[str], None]) -> Iterator[SparkSession]:
+    from headrace.session import open_session
+    from headrace.sources.failures import named_failures
+
+    say("starting Spark")
+    spark = open_session(settings, f"headrace {app}")
+    try:
+        with named_failures():
+            yield spark
+    finally:
+        spark.stop()
+
+
+@contextmanager
+def opened_store(settings: Settings) -> Iterator[Store]:
+    from headrace.local.endpoints import store_endpoint
+    from headrace.stores import open_store
+
+    store = open_store(settings.store, store_endpoint(settings))
+    try:
+        if settings.store.create_table:
+            store.prepare()
+        yield store
+    finally:
+        store.close()
