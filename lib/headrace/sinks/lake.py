@@ -9,12 +9,12 @@ from headrace.errors import SchemaError, nearest
 from headrace.schemas import HISTORY, META_COLUMNS, Schema
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 
-# Delta keeps statistics of the first 32 columns, and the meta columns come last; reads by log and position
-# skip files by them, so they are named. As many declared columns as still fit follow.
-_STATISTICS = "delta.dataSkippingStatsColumns"
-_MOST = 32
+# Reads by log, position and time skip files by the statistics of these columns. Delta would keep them for the
+# first 32 columns instead, which costs as much as writing the rows and leaves out the last of a wide table.
+_STATISTICS = {"delta.dataSkippingStatsColumns": "_incarnation,_partition,_position"}
+_EVENT_STATISTICS = {"delta.dataSkippingStatsColumns": "_incarnation,_partition,_position,_event_ts,_arrival_ts"}
 _IS_HISTORY = f"_incarnation = '{HISTORY}'"
 
 
@@ -58,8 +58,7 @@ def refuse_changed_schema(spark: SparkSession, path: Path, schema: Schema) -> tu
             )
     required = [field.name for field in schema if field.required]
     if required:
-        # File statistics answer this without reading rows.
-        nulls: Column = F.coalesce(*(F.when(F.col(name).isNull(), F.lit(name)) for name in required))
+        nulls = F.coalesce(*(F.when(F.col(name).isNull(), F.lit(name)) for name in required))
         hole = table.select(nulls.alias("name")).where("name is not null").head()
         if hole is not None:
             raise SchemaError(
@@ -123,12 +122,10 @@ def _replace(rows: DataFrame, path: Path, which: str) -> None:
     _writer(rows).option("replaceWhere", which).mode("overwrite").save(str(path))
 
 
-def _writer(rows: DataFrame):  # type: ignore[no-untyped-def]
-    meta = [name for name in META_COLUMNS if name in rows.columns]
-    others = [name for name in rows.columns if name not in meta and not name.startswith("raw")]
-    statistics = ",".join(f"`{name}`" for name in [*meta, *others][:_MOST])
+def _writer(rows: DataFrame) -> DataFrameWriter:
     # Columns may only be added here, since refuse_changed_schema went before.
-    return rows.write.format("delta").option("mergeSchema", "true").option(_STATISTICS, statistics)
+    statistics = _EVENT_STATISTICS if "_event_ts" in rows.columns else _STATISTICS
+    return rows.write.format("delta").option("mergeSchema", "true").options(**statistics)
 
 
 def _of_file(partition: str) -> str:

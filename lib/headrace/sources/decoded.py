@@ -122,11 +122,9 @@ def _checked(
             records = csv_records(quoted_records(physical) if multiline else physical, matched.width)
             texts = {name: F.col(f"_fields.c{index}") for name, index in matched.at.items()}
         else:
-            spellings = list(dict.fromkeys(s for f in schema for s in (f.name, *f.aliases)))
             matched = Matched({}, (), (), 0)
-            records = json_records(physical, spellings)
-            at = {spelling: F.col(f"_fields.c{index}") for index, spelling in enumerate(spellings)}
-            texts = {f.name: F.coalesce(*(at[s] for s in (f.name, *f.aliases))) for f in schema}
+            records = json_records(physical)
+            texts = {f.name: F.coalesce(*(F.col("_fields")[key] for key in (f.name, *f.aliases))) for f in schema}
         checked = _typed(records, schema, texts, required)
     bad = F.col("_reason").isNotNull() & ~F.col("_is_blank")
     raw = F.when(bad, F.make_valid_utf8("_raw"))

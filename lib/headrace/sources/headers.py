@@ -70,7 +70,7 @@ def header(path: Path) -> list[str]:
         rows = list(csv.reader([text], strict=True))
     except csv.Error as error:
         raise InputError(f"the header of {path.name} has a broken quote", found=str(error)) from error
-    if not rows:
+    if not rows or not rows[0]:
         raise InputError(f"{path.name} starts with a blank line", expected="column names in the first line")
     return rows[0]
 

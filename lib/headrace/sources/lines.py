@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from headrace.schemas.lake import FOUND
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
 # RFC 4180: a field is quoted as a whole, and a quote inside it is doubled.
 _CSV = {"sep": ",", "quote": '"', "escape": '"', "mode": "PERMISSIVE", "maxCharsPerColumn": "-1"}
 _JSON = {"mode": "PERMISSIVE", "allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
-_BROKEN = "_broken"
 
 
 def lines(spark: SparkSession, file: FileFingerprint) -> DataFrame:
@@ -90,23 +88,17 @@ def csv_records(records: DataFrame, width: int) -> DataFrame:
     )
 
 
-def json_records(records: DataFrame, spellings: Sequence[str]) -> DataFrame:
-    """The same for one JSON object a line, with the values at the keys `spellings` as texts c0, c1, ..."""
+def json_records(records: DataFrame) -> DataFrame:
+    """The same for one JSON object a line: `_fields` maps its keys to texts, as they are spelt in the line."""
     from pyspark.sql import functions as F
-    from pyspark.sql.types import StringType, StructField, StructType
 
-    keys = StructType([StructField(key, StringType()) for key in (*spellings, _BROKEN)])
-    parsed = F.from_json(_where_sound("_line"), keys, {**_JSON, "columnNameOfCorruptRecord": _BROKEN})
-    is_object = F.trim("_line").startswith("{") & F.col("_object").getField(_BROKEN).isNull()
-    fields = F.struct(*(F.col("_object").getField(key).alias(f"c{index}") for index, key in enumerate(spellings)))
     return (
         records.withColumn("_line", F.expr(r"trim(TRAILING '\r' FROM _raw)"))
         .withColumn("_is_blank", F.trim("_line") == "")
         .withColumn("_fault", _text_fault("_line"))
-        .withColumn("_object", parsed)
-        .withColumn("_fault", F.coalesce("_fault", F.when(~is_object, F.lit("not one JSON object"))))
-        .withColumn("_fields", F.when(F.col("_fault").isNull() & ~F.col("_is_blank"), fields))
-        .drop("_line", "_object")
+        .withColumn("_fields", F.from_json(_where_sound("_line"), "map<string, string>", _JSON))
+        .withColumn("_fault", F.coalesce("_fault", F.when(F.col("_fields").isNull(), F.lit("not one JSON object"))))
+        .drop("_line")
     )
 
 

@@ -27,7 +27,7 @@ _KINDS = {"int": "an int", "bigint": "a bigint", "double": "a number", "timestam
 def value(field: Field, text: Column) -> Column:
     """The text as the declared type, null where it is none; a string is taken as it is, blanks and all.
 
-    What is too large for its type or its readers is caught by `fault`, which refers to this value without
+    An empty field has arrived here as null already, quoted or not. What is too large for its type or its readers is caught by `fault`, which refers to this value without
     computing it again.
     """
     from pyspark.sql import functions as F
