@@ -5,8 +5,6 @@ from __future__ import annotations
 from itertools import chain
 
 import pytest
-from headrace.errors import StoreError
-from headrace.stores.port import TOMBSTONE, Champion, Store, Version, Write
 from store_cases import (
     ONE,
     SEGMENTS,
@@ -17,6 +15,9 @@ from store_cases import (
     together,
     version,
 )
+
+from headrace.errors import StoreError
+from headrace.stores.port import TOMBSTONE, Champion, Store, Version, Write
 
 
 class ReadsAndWrites:

@@ -6,10 +6,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from headrace.batch.promote import rollback
-from headrace.errors import AnswerIsNo, ChampionMoved, StoreError
-from headrace.registry.promotion import successor
-from headrace.stores.port import TOMBSTONE, Champion, Store
 from store_cases import (
     NOW,
     ONE,
@@ -27,6 +23,11 @@ from store_cases import (
     together,
     version,
 )
+
+from headrace.batch.promote import rollback
+from headrace.errors import AnswerIsNo, ChampionMoved, StoreError
+from headrace.registry.promotion import successor
+from headrace.stores.port import TOMBSTONE, Champion, Store
 
 
 class Promotions:

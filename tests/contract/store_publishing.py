@@ -6,8 +6,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from headrace.errors import LeaseHeld, StoreError
-from headrace.stores.port import Champion, Lease, Store
 from store_cases import (
     NOW,
     ONE,
@@ -22,6 +20,9 @@ from store_cases import (
     served,
     together,
 )
+
+from headrace.errors import LeaseHeld, StoreError
+from headrace.stores.port import Champion, Lease, Store
 
 
 class Leases:

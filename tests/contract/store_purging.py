@@ -7,11 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from headrace.batch.promote import rollback
-from headrace.batch.purge import purge
-from headrace.errors import AnswerIsNo, ChampionMoved, LeaseHeld
-from headrace.registry.promotion import successor
-from headrace.stores.port import Store
 from store_cases import (
     NOW,
     SEGMENTS,
@@ -26,6 +21,12 @@ from store_cases import (
     publish,
     served,
 )
+
+from headrace.batch.promote import rollback
+from headrace.batch.purge import purge
+from headrace.errors import AnswerIsNo, ChampionMoved, LeaseHeld
+from headrace.registry.promotion import successor
+from headrace.stores.port import Store
 
 
 class Purges:

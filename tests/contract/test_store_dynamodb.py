@@ -6,11 +6,12 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from store_cases import NOW, ONE, SEGMENTS, TTL, TWO, begin, entry, go, publish, served, together, version
+from store_suite import StoreSuite
+
 from headrace.errors import LeaseHeld, StoreError
 from headrace.stores.dynamodb import DynamoDBStore
 from headrace.stores.port import LedgerEntry, Store, Version, Write
-from store_cases import NOW, ONE, SEGMENTS, TTL, TWO, begin, entry, go, publish, served, together, version
-from store_suite import StoreSuite
 
 pytestmark = pytest.mark.dynamodb
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from store_suite import StoreSuite
+
 from headrace.stores.memory import MemoryStore
 from headrace.stores.port import Store
-from store_suite import StoreSuite
 
 
 class TestMemoryStore(StoreSuite):

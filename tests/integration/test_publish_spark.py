@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from pyarrow import parquet
+from pyspark.sql import SparkSession
+
 from headrace.batch.lease import is_dead, owner_name
 from headrace.batch.promote import promote, rollback
 from headrace.batch.publish import PublishReport, publish
@@ -20,8 +23,6 @@ from headrace.errors import LeaseHeld, StoreError, StoreUnavailable
 from headrace.registry import Generation, Manifest, Registry
 from headrace.stores.dynamodb import DynamoDBStore
 from headrace.stores.port import Store
-from pyarrow import parquet
-from pyspark.sql import SparkSession
 
 pytestmark = [pytest.mark.spark, pytest.mark.dynamodb]
 NAME = "segments"

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import pytest
 from dynamodb_stub import Faults, Stub, serving
+
 from headrace.errors import StoreUnavailable
 from headrace.stores.dynamodb import DynamoDBStore
 from headrace.stores.port import Version, Write, WriteReport

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
 from headrace.batch.promote import promote, rollback
 from headrace.batch.purge import purge
 from headrace.errors import AnswerIsNo, StoreError
 from headrace.registry.promotion import chain, successor, superfluous, view
 from headrace.stores.memory import MemoryStore
 from headrace.stores.port import TOMBSTONE, Champion, LedgerEntry, Version, Write
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 NAME = "segments"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

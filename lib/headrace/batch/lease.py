@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import psutil
+
 from headrace.errors import LeaseHeld, StoreUnavailable
 from headrace.stores.port import Lease, Store
 

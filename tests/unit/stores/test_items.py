@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from headrace.errors import StoreError
 from headrace.stores import items
 from headrace.stores.port import TOMBSTONE, Champion, Lease, LedgerEntry, Version
-from hypothesis import given
-from hypothesis import strategies as st
 
 NUMBERS = st.integers(1, 99_999_999)
 

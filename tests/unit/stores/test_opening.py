@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from headrace.config import load
 from headrace.errors import StoreError, StoreUnavailable
 from headrace.stores import open_store

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from headrace.stores.port import Version, Write
-from headrace.stores.statements import MAX_CALL_BYTES, MAX_STATEMENTS, SetVersion, chunked
 from hypothesis import given
 from hypothesis import strategies as st
+
+from headrace.stores.port import Version, Write
+from headrace.stores.statements import MAX_CALL_BYTES, MAX_STATEMENTS, SetVersion, chunked
 
 WRITES = st.lists(st.tuples(st.integers(0, 40), st.sampled_from([10, 1000, 390_000])), max_size=120)
 
