@@ -20,11 +20,12 @@ from headrace.sinks.lake import (
 )
 from headrace.sources.failures import named_failures
 from headrace.sources.files import FileFingerprint, blank_lines, fingerprint, read_events
-from headrace.sources.lake import LandedLog, landed_logs, quarantine_counts
+from headrace.sources.lake import LandedLog, is_table, landed_logs, quarantine_counts
 
 if TYPE_CHECKING:
-    from headrace.sources.decoded import Decoded
     from pyspark.sql import DataFrame, SparkSession
+
+    from headrace.sources.decoded import Decoded
 
 _EXAMPLES = 3
 _SHOWN_LOGS = 3
@@ -98,7 +99,7 @@ def ingest(
             _refuse_overlap(definition, decoded, file, others, replace=replace, disjoint=disjoint)
             # Quarantine first: where a file's events are in the lake, its bad rows are in quarantine.
             write = replace_history if replace else append_file
-            if decoded.bad or replace:
+            if decoded.bad or (replace and is_table(spark, quarantine)):
                 write(spark, decoded.quarantined, quarantine, file.sha256)
             else:
                 forget_file(spark, quarantine, file.sha256)

@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
 from headrace.errors import ConfigError, InputError, SchemaError
 from headrace.schemas import META_COLUMNS, Field, Schema
 from headrace.schemas.lake import QUARANTINE_COLUMNS
@@ -124,7 +125,7 @@ def test_each_bad_row_is_kept_with_its_reason_and_harms_no_other(spark, tmp_path
 
 
 def test_empty_fields_are_null_and_blanks_are_kept_in_text_only(spark, tmp_path):
-    path = csv_file(tmp_path, '" a ",12/1/2010 8:26,  ,"",,,,', ' ,12/1/2010 8:26, 7 ,2,1,1,true,2020-02-29')
+    path = csv_file(tmp_path, '" a ",12/1/2010 8:26,  ,"",,,,', " ,12/1/2010 8:26, 7 ,2,1,1,true,2020-02-29")
     with read(spark, path) as decoded:
         first, second = decoded.events.orderBy("_position").collect()
     assert tuple(first)[2:8] == (None,) * 6
