@@ -18,6 +18,7 @@ from headrace import config
 from headrace.algebra import states_by_entity
 from headrace.batch.finished import features_of, finished
 from headrace.batch.ingest import ingest
+from headrace.batch.theta import fitted, unfitted
 from headrace.batch.train import countable_states
 from headrace.definitions.segments import segments
 from headrace.session import open_session
@@ -53,16 +54,9 @@ def _segments(spark, settings) -> int:
     seen = snapshot(spark, settings.lake, "purchases")
     states, types = countable_states(segments, seen.events)
     states = states.persist()
-    theta = {
-        "reference": segments.clock.reference(seen.latest_event).isoformat(),
-        "zone": segments.zone,
-        "types": types,
-        "learner": None,
-        "derive": None,
-    }
+    theta = unfitted(segments, types, seen.latest_event)
     features = features_of(states, segments, theta).persist()
-    fitted = segments.learner.fit(features, tuple(segments.features), None)
-    theta["learner"], theta["derive"] = fitted.parameters, segments.derive.fit(features)
+    theta, _ = fitted(segments, theta, features)
     rows = finished(states, segments, theta).toArrow().num_rows
     features.unpersist()
     states.unpersist()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+
 from headrace.algebra import encode
 from headrace.definitions import Definition
 from headrace.definitions.finish import finish, outputs_json

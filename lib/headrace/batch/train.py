@@ -7,11 +7,12 @@ import json
 import logging
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import headrace
 from headrace.algebra import states_by_entity
 from headrace.batch.finished import features_of, finished
+from headrace.batch.theta import fitted, unfitted
 from headrace.config import Settings, redacted
 from headrace.definitions import Definition
 from headrace.definitions.archive import definition_sha256, describe
@@ -91,14 +92,7 @@ def _fit_and_seal(
 ) -> Generation:
     states, types = countable_states(definition, seen.events)
     states = states.persist()
-    reference = definition.clock.reference(seen.latest_event)
-    theta: dict[str, Any] = {
-        "reference": reference.isoformat(),
-        "zone": definition.zone,
-        "types": types,
-        "learner": None,
-        "derive": None,
-    }
+    theta = unfitted(definition, types, seen.latest_event)
     features = features_of(states, definition, theta).persist()
     try:
         entities = features.count()
@@ -108,15 +102,9 @@ def _fit_and_seal(
                 found=f"{seen.rows} events, all dropped or without {definition.entity!r}",
                 do="look at the drop reasons in the report, and at `prepare`",
             )
-        metrics: dict[str, Any] = {}
-        names = tuple(definition.features)
-        if definition.learner is not None:
-            kept = base.theta()["learner"] if base else None
-            fitted = definition.learner.fit(features, names, kept)
-            theta["learner"], metrics = fitted.parameters, dict(fitted.metrics)
-            fitted.pipeline.write().save(str(draft.path / MODEL))
-        if definition.derive is not None:
-            theta["derive"] = definition.derive.fit(features)
+        theta, learned = fitted(definition, theta, features, base.theta() if base else None)
+        if learned is not None:
+            learned.pipeline.write().save(str(draft.path / MODEL))
         draft.write_json(THETA, theta)
         draft.write_json(DESCRIPTION, describe(definition))
         finished(states, definition, theta).write.parquet(str(draft.path / STATE))
@@ -133,7 +121,7 @@ def _fit_and_seal(
             delta_version=seen.version,
             cut=seen.cut.to_json(),
             as_of=seen.as_of,
-            reference=reference,
+            reference=definition.clock.reference(seen.latest_event),
             clock=definition.clock.kind,
             max_age_s=definition.max_age.total_seconds() if definition.max_age else None,
             types=types,
@@ -144,7 +132,7 @@ def _fit_and_seal(
             fingerprint=print_of,
             rows=seen.rows,
             entities=entities,
-            metrics=metrics,
+            metrics=learned.metrics if learned else {},
             settings=redacted(settings),
             created_at=now,
             files=files,

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+
 from headrace.batch.finished import finished
 from headrace.batch.train import countable_states
 from headrace.config import Settings

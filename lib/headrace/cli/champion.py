@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import click
 
 from headrace.cli.opening import name_of, now, opened_store
 from headrace.cli.options import definition_argument, generation_option, json_option, with_settings
-from headrace.cli.output import fields, show
+from headrace.cli.output import fields, say_steps, show
 from headrace.config import Settings
 
 
@@ -59,8 +61,16 @@ def purge(settings: Settings, definition: str, as_json: bool) -> None:
 
     name = name_of(definition)
     with opened_store(settings) as store:
-        purged = remove(store, name, window=settings.publish.rollback_window, now=now())
-    show(as_json, vars(purged) | {}, lambda: fields(vars(purged)))
+        purged = remove(
+            store,
+            name,
+            window=settings.publish.rollback_window,
+            now=now(),
+            lease_s=settings.publish.lease_s,
+            say=say_steps(as_json),
+        )
+    counts = dataclasses.asdict(purged)
+    show(as_json, counts, lambda: fields({key: counts[key] for key in ("scanned", "removed", "kept", "closed")}))
 
 
 @click.command()

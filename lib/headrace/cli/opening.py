@@ -33,13 +33,14 @@ def now() -> datetime:
 
 @contextmanager
 def opened_spark(settings: Settings, app: str, say: Callable[[str], None]) -> Iterator[SparkSession]:
+    from headrace.batch.tasks import interruptible
     from headrace.session import open_session
     from headrace.sources.failures import named_failures
 
     say("starting Spark")
     spark = open_session(settings, f"headrace {app}")
     try:
-        with named_failures():
+        with named_failures(), interruptible():
             yield spark
     finally:
         spark.stop()

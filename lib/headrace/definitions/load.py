@@ -91,7 +91,7 @@ def _from_file(path: Path) -> ModuleType:
         beside = [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
         raise DefinitionError(f"there is no file {str(path)!r}", nearest=nearest(path.name, beside))
     name = path.stem
-    if not name.isidentifier() or (name not in sys.modules and importlib.util.find_spec(name) is not None):
+    if not name.isidentifier() or (name not in sys.modules and _hides_another(name, path)):
         raise _taken(path)
     before = sys.modules.get(name)
     if before is not None and getattr(before, "__file__", None) != str(path):
@@ -112,6 +112,12 @@ def _from_file(path: Path) -> ModuleType:
             sys.modules[name] = before
         raise _broken(str(path), error) from error
     return module
+
+
+def _hides_another(name: str, path: Path) -> bool:
+    """Whether `name` imports something else; the file itself, in a folder that is importable, is no other."""
+    spec = importlib.util.find_spec(name)
+    return spec is not None and (spec.origin is None or Path(spec.origin).resolve() != path)
 
 
 def _from_package(dotted: str) -> ModuleType:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from headrace.algebra import encode, merge_states, states_by_entity
 from headrace.batch.finished import features_of
+from headrace.batch.theta import fitted, unfitted
 from headrace.definitions import Definition, drop_reasons, finish, prepared
 from headrace.errors import InputError
 from headrace.schemas import Vector
@@ -212,23 +213,17 @@ class _Law:
 def _theta(law: _Law, states: DataFrame, latest: datetime) -> dict[str, Any]:
     """What a generation trained on these events would freeze; without `learner` and `derive` if it cannot be."""
     definition = law.definition
-    reference = definition.clock.reference(latest).isoformat()
-    theta: dict[str, Any] = {"reference": reference, "zone": definition.zone, "types": dict(law.types)}
+    theta = unfitted(definition, law.types, latest)
     if definition.learner is None and definition.derive is None:
         return theta
     features = features_of(states, definition, theta).persist()
     try:
-        fitted: dict[str, Any] = {"learner": None, "derive": None}
-        if definition.learner is not None:
-            fitted["learner"] = definition.learner.fit(features, tuple(definition.features), None).parameters
-        if definition.derive is not None:
-            fitted["derive"] = definition.derive.fit(features)
+        return fitted(definition, theta, features)[0]
     except InputError as error:
         warnings.warn(f"the output law of {definition.name!r} is checked for features only: {error}", stacklevel=3)
         return theta
     finally:
         features.unpersist()
-    return theta | fitted
 
 
 def _features_only(definition: Definition) -> Definition:
