@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from headrace.algebra.bounds import INT64_MAX, in_range, spark_refusal, sum_overflow
+from headrace.algebra.bounds import in_range, spark_refusal, sum_overflow
 from headrace.algebra.scalars import decimal_shape, kind, spark_column
 from headrace.errors import DefinitionError
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
 
 _EXACT = 2**53  # integers up to here are doubles
+_BEYOND = 2.0**63  # the first double beyond 64-bit integers
 _MAX_DECIMAL_DIGITS = 38  # Spark's widest decimal
 
 
@@ -63,11 +65,26 @@ def steps_of(value: Any, spark_type: str, step: str, column: str) -> int | None:
         return None
     unit = quantum(step)
     if kind(spark_type) == "real":
-        scaled = float(value) * unit.multiplier if unit.divisor == 1 else float(value) / unit.divisor
-        if abs(scaled) >= float(INT64_MAX):
+        scaled = _scaled(float(value), unit)
+        if abs(scaled) >= _BEYOND:
             raise sum_overflow(column)
         return round(scaled)
     return in_range(round(Fraction(value) * unit.multiplier / unit.divisor), column)
+
+
+def _scaled(value: float, unit: Quantum) -> float:
+    return value * unit.multiplier if unit.divisor == 1 else value / unit.divisor
+
+
+@lru_cache(maxsize=256)
+def _first_beyond(unit: Quantum) -> float:
+    """The least positive double that is 2^63 steps or more; scaling and rounding keep the order of doubles."""
+    value = _BEYOND / unit.multiplier * unit.divisor
+    while _scaled(value, unit) >= _BEYOND:
+        value = math.nextafter(value, 0)
+    while _scaled(value, unit) < _BEYOND:
+        value = math.nextafter(value, math.inf)
+    return value
 
 
 def spark_steps_of(name: str, spark_type: str, step: str) -> Column:
@@ -80,11 +97,11 @@ def spark_steps_of(name: str, spark_type: str, step: str) -> Column:
     if kind(spark_type) == "real":
         value = value.cast("double")
         scaled = value * float(unit.multiplier) if unit.divisor == 1 else value / float(unit.divisor)
-        rounded = f.rint(scaled)
-        # ANSI casts let 2^63 itself through as 2^63 - 1, so the range is checked here.
+        # One comparison guards the hot path. An ANSI cast would let 2^63 through as 2^63 - 1, and checks again;
+        # floor of what is whole already is the cheaper way to a bigint.
         return (
-            f.when(f.abs(rounded) < float(INT64_MAX), rounded.cast("bigint"))
-            .when(rounded.isNull() | f.isnan(rounded), None)
+            f.when(f.abs(value) < _first_beyond(unit), f.floor(f.rint(scaled)))
+            .when(value.isNull() | f.isnan(value), None)
             .otherwise(refusal)
         )
     if unit.divisor == 1 and kind(spark_type) == "integer":

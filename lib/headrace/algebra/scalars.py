@@ -24,7 +24,6 @@ _KINDS: dict[str, Kind] = {
     "smallint": "integer",
     "int": "integer",
     "bigint": "integer",
-    "float": "real",
     "double": "real",
     "string": "text",
     "boolean": "boolean",
