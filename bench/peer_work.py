@@ -15,14 +15,13 @@ def _rfm(frame):
     frame = frame.dropna()
     frame = frame.assign(total_price=frame["quantity"] * frame["price"])
     grouped = frame.groupby("customer_id")
-    rfm = pd.DataFrame(
+    return pd.DataFrame(
         {
             "recency": (pd.Timestamp("2011-12-09") - grouped["invoice_date"].max().dt.normalize()).dt.days,
             "frequency": grouped["invoice"].nunique(),
             "monetary": grouped["total_price"].sum(),
         }
     )
-    return rfm
 
 
 def pandas_rfm(path: str) -> None:

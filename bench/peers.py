@@ -20,7 +20,8 @@ class PeerServer:
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def measure(self) -> Cost:
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
         return Cost(**json.loads(self._process.stdout.readline()))
@@ -29,6 +30,6 @@ class PeerServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin
+        assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()

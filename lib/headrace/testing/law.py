@@ -166,7 +166,9 @@ class _Law:
 
     def check_outputs(self, theta: Mapping[str, Any], table: pa.Table, whole: States) -> None:
         """Finishing merged states in random rows and batches gives what finishing all at once gives."""
-        definition = self.definition if "learner" in theta else _features_only(self.definition)
+        definition = self.definition
+        if any(getattr(definition, part) is not None and theta[part] is None for part in ("learner", "derive")):
+            definition = dataclasses.replace(definition, learner=None, derive=None)
         expected = {row[ENTITY]: row for row in finish(definition, theta, table).to_pylist()}
         entities = self.chance.sample(sorted(whole), len(whole))
         for batch in self._batches(entities):
@@ -224,10 +226,6 @@ def _theta(law: _Law, states: DataFrame, latest: datetime) -> dict[str, Any]:
         return theta
     finally:
         features.unpersist()
-
-
-def _features_only(definition: Definition) -> Definition:
-    return dataclasses.replace(definition, learner=None, derive=None)
 
 
 def _session(events: Sequence[Row] | DataFrame) -> SparkSession:
