@@ -50,8 +50,15 @@ format: setup-dev  ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup-dev  ## measure against peers, side by side
+bench: setup-dev bench/.venv/.ready  ## measure against peers, side by side
 	$(BIN)/python -m bench all
+
+bench/.venv/.ready: bench/requirements.txt
+	@echo "installing the peers (Feast, DuckDB, pandas, scikit-learn) in bench/.venv"
+	@$(PYTHON) -m venv bench/.venv
+	@bench/.venv/bin/pip install -q --require-hashes -r requirements/build.txt
+	@bench/.venv/bin/pip install -q --require-hashes --no-build-isolation -r bench/requirements.txt
+	@touch $@
 
 dist: setup  ## headrace.zip and packed dependencies for spark-submit
 	$(BIN)/python deploy/dist.py
@@ -61,6 +68,7 @@ lock: setup-dev  ## resolve and lock dependencies and jars anew
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/build.in -o requirements/build.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header setup.py --extra local -o requirements/run.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header setup.py --extra dev -c requirements/run.txt -o requirements/dev.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header bench/requirements.in -o bench/requirements.txt
 	$(BIN)/python -m headrace.local.lock
 
 clean:  ## remove what was built; engines' data stays in .headrace/

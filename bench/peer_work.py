@@ -83,8 +83,26 @@ def duckdb_rfm(path: str) -> None:
     connection.close()
 
 
+def batch_writer(endpoint: str, count: str) -> None:
+    import boto3
+
+    from bench.publishing_items import OUTPUTS, STATE
+
+    table = boto3.resource(
+        "dynamodb",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    ).Table("headrace")
+    with table.batch_writer() as batch:
+        for n in range(int(count)):
+            batch.put_item(Item={"pk": f"peer#c{n:07d}", "sk": "batch", "v00000001": {"s": STATE, "o": OUTPUTS}})
+
+
 def main() -> None:
-    work = {"pandas_rfm": pandas_rfm, "pandas_features": pandas_features, "duckdb_rfm": duckdb_rfm}[sys.argv[1]]
+    peers = {work.__name__: work for work in (pandas_rfm, pandas_features, duckdb_rfm, batch_writer)}
+    work = peers[sys.argv[1]]
     for _ in sys.stdin:
         cost = in_process(lambda: work(*sys.argv[2:]))
         sys.stdout.write(json.dumps(dataclasses.asdict(cost)) + "\n")

@@ -5,10 +5,8 @@ And the features alone on the file thirty-seven times over (20 million rows): ou
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -82,8 +80,3 @@ def _large(spark, work: Path, cleaned: Path) -> list[Metric]:
         mine, theirs = side_by_side(lambda: in_process(features), pandas.measure, rounds=5)
         found.append(compared("features_20m_warm_wall_vs_pandas", mine, theirs, wall, at_most=1))
     return found
-
-
-if __name__ == "__main__":
-    for metric in run(Path(sys.argv[1]), Path(sys.argv[2])):
-        print(json.dumps(metric.to_json()))
