@@ -136,10 +136,12 @@ def _already_landed(
     new: tuple[str, ...],
 ) -> IngestReport:
     """The counts of the run that landed the file, from the lake and without decoding it again."""
-    from headrace.sources.decoded import columns_of
+    from headrace.sources.readings import reading
 
     stream = definition.source
-    matched = columns_of(spark, file, stream.schema, definition.event_time, _needed(definition))
+    matched = reading(
+        spark, file, stream.schema, definition.event_time, multiline=False, needed=_needed(definition)
+    ).matched
     unread = [name for name in new if name not in matched.absent]
     if unread:
         raise SchemaError(

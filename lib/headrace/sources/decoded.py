@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING
 from headrace.errors import InputError
 from headrace.schemas import HISTORY, META_COLUMNS, Schema
 from headrace.schemas.lake import FOUND, QUARANTINE_COLUMNS
+from headrace.sources.faults import first_reason, is_faulty
 from headrace.sources.files import FileFingerprint
-from headrace.sources.headers import Matched, header, match
-from headrace.sources.lines import csv_records, json_records, lines, quoted_records
-from headrace.sources.parquet import parquet_records
-from headrace.sources.typed import fault, value
+from headrace.sources.readings import Reading, reading
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, Row, SparkSession
@@ -70,97 +68,72 @@ def decode(
     needed: tuple[str, ...],
 ) -> Decoded:
     """See `sources.files.read_events`."""
-    from pyspark import StorageLevel
-
-    checked, matched = _checked(spark, file, schema, event_time, multiline=multiline, needed=needed)
-    # Held, so that the file is parsed once and line serials mean the same in every job that follows.
-    held = checked.persist(StorageLevel.MEMORY_AND_DISK)
+    source = reading(spark, file, schema, event_time, multiline=multiline, needed=needed)
+    held = _held(spark, _sorted_out(source, schema))
     try:
         groups = _count(held, event_time)
         if file.format != "parquet" and not multiline:
             _refuse_changed(file, sum(group["rows"] for group in groups))
-        return _summed(held, groups, matched, file=file, schema=schema, event_time=event_time, arrival_ts=arrival_ts)
+        headers = int(file.format == "csv")
+        good, bad, blank = _tally(groups, headers)
+        _refuse_no_rows(file, good + bad)
+        placed = _placed(held, _first_positions(groups, headers))
+        quarantined = _quarantined(placed, source, file, arrival_ts)
+        return Decoded(
+            events=_events(placed, schema, event_time, file, arrival_ts=arrival_ts),
+            quarantined=quarantined,
+            good=good,
+            by_reason=_by_kind(quarantined) if bad else {},
+            blank=blank,
+            earliest=_instant(min((g["earliest"] for g in groups if _is_good(g)), default=None)),
+            latest=_instant(max((g["latest"] for g in groups if _is_good(g)), default=None)),
+            ignored=source.matched.ignored,
+            absent=source.matched.absent,
+            close=held.unpersist,
+        )
     except BaseException:
         held.unpersist()
         raise
 
 
-def columns_of(
-    spark: SparkSession, file: FileFingerprint, schema: Schema, event_time: str, needed: tuple[str, ...]
-) -> Matched:
-    """How the file's columns match the declared ones, without reading its rows."""
-    if file.format == "csv":
-        return match(file.name, header(file.path), schema, needed)
-    if file.format == "parquet":
-        return parquet_records(spark, file, schema, _required(schema, event_time), needed)[1]
-    return Matched({}, (), (), 0)
+def _sorted_out(source: Reading, schema: Schema) -> DataFrame:
+    """Every record with its typed columns, `_is_blank`, `_is_bad`, and `_raw` where it is bad.
 
-
-def _required(schema: Schema, event_time: str) -> frozenset[str]:
-    return frozenset({event_time, *(field.name for field in schema if field.required)})
-
-
-def _checked(
-    spark: SparkSession,
-    file: FileFingerprint,
-    schema: Schema,
-    event_time: str,
-    *,
-    multiline: bool,
-    needed: tuple[str, ...],
-) -> tuple[DataFrame, Matched]:
-    """Every record with its typed columns, `_reason` (null: good), `_is_blank`, `_raw`, `_block` and `_serial`."""
+    Why a row is bad is asked of the bad rows only, which keeps the pass over all rows small.
+    """
     from pyspark.sql import functions as F
 
-    required = _required(schema, event_time)
-    if file.format == "parquet":
-        checked, matched = parquet_records(spark, file, schema, required, needed)
-    else:
-        physical = lines(spark, file)
-        if file.format == "csv":
-            matched = match(file.name, header(file.path), schema, needed)
-            records = csv_records(quoted_records(physical) if multiline else physical, matched.width)
-            texts = {name: F.col(f"_fields.c{index}") for name, index in matched.at.items()}
-        else:
-            matched = Matched({}, (), (), 0)
-            records = json_records(physical)
-            texts = {f.name: F.coalesce(*(F.col("_fields")[key] for key in (f.name, *f.aliases))) for f in schema}
-        checked = _typed(records, schema, texts, required)
-    bad = F.col("_reason").isNotNull() & ~F.col("_is_blank")
-    raw = F.when(bad, F.make_valid_utf8("_raw"))
-    as_bytes = F.when(bad & ~F.is_valid_utf8("_raw"), F.col("_raw").cast("binary"))
-    return (
-        checked.select(
-            *schema.names,
-            F.when(~F.col("_is_blank"), F.col("_reason")).alias("_reason"),
-            "_is_blank",
-            raw.alias("_raw"),
-            as_bytes.alias("_raw_bytes"),
-            "_block",
-            "_serial",
-        ),
-        matched,
+    checked, faults = source.check(source.records)
+    return checked.withColumn("_is_bad", ~F.col("_is_blank") & is_faulty(faults)).select(
+        *schema.names,
+        "_is_blank",
+        "_is_bad",
+        F.when(F.col("_is_bad"), F.col("_raw")).alias("_raw"),
+        "_block",
+        "_serial",
     )
 
 
-def _typed(records: DataFrame, schema: Schema, texts: dict[str, Column], required: frozenset[str]) -> DataFrame:
-    from pyspark.sql import functions as F
+def _held(spark: SparkSession, records: DataFrame) -> DataFrame:
+    """Kept in memory and then on disk, so that the file is parsed once and serials mean the same in every job."""
+    from pyspark import StorageLevel
 
-    nothing = F.lit(None).cast("string")
-    faults = [
-        fault(field, texts.get(field.name, nothing), F.col(field.name), required=field.name in required)
-        for field in schema
-    ]
-    typed = {field.name: value(field, texts.get(field.name, nothing)).cast(field.type) for field in schema}
-    return records.withColumns(typed).withColumn("_reason", F.coalesce("_fault", *faults))
+    # Packing rows that are read twice and then given back costs as much as parsing them.
+    packs = "spark.sql.inMemoryColumnarStorage.compressed"
+    before = spark.conf.get(packs, "true") or "true"
+    spark.conf.set(packs, "false")
+    try:
+        return records.persist(StorageLevel.MEMORY_AND_DISK)
+    finally:
+        spark.conf.set(packs, before)
 
 
 def _count(held: DataFrame, event_time: str) -> list[Row]:
-    """Rows by block and kind of fault: as many rows as the file has blocks and kinds, however long it is."""
+    """Rows by block and what became of them: a few rows a block, however long the file is."""
     from pyspark.sql import functions as F
 
     return (
-        held.groupBy("_block", "_is_blank", F.substring_index("_reason", FOUND, 1).alias("kind"))
+        held.groupBy("_block", "_is_blank", "_is_bad")
         .agg(
             F.count("*").alias("rows"),
             F.min("_serial").alias("first"),
@@ -181,65 +154,20 @@ def _refuse_changed(file: FileFingerprint, read: int) -> None:
         )
 
 
-def _summed(
-    held: DataFrame,
-    groups: Sequence[Row],
-    matched: Matched,
-    *,
-    file: FileFingerprint,
-    schema: Schema,
-    event_time: str,
-    arrival_ts: datetime,
-) -> Decoded:
-    from pyspark.sql import functions as F
-
-    blocks = _first_positions(groups, headers=int(file.format == "csv"))
-    kinds: Counter[str | None] = Counter()
-    blank = 0
-    for group in groups:
-        if group["_is_blank"]:
-            blank += group["rows"]
-        else:
-            kinds[group["kind"]] += group["rows"]
-    if file.format == "csv":
-        kinds[_header_kind(groups)] -= 1
-    good = kinds.pop(None, 0)
-    by_reason = {str(kind): n for kind, n in sorted(kinds.items(), key=lambda kind: (-kind[1], str(kind[0]))) if n}
-    if good + sum(by_reason.values()) == 0:
+def _refuse_no_rows(file: FileFingerprint, rows: int) -> None:
+    if rows == 0:
         raise InputError(f"{file.name} has no rows", found="a header only", expected="at least one row")
-    sound = [group for group in groups if group["kind"] is None and not group["_is_blank"]]
-    placed = _placed(held, blocks).where(~F.col("_is_blank") & (F.col("_position") >= 0))
-    own = {
-        "_incarnation": F.lit(HISTORY),
-        "_partition": F.lit(file.sha256),
-        "_position": F.col("_position"),
-        "_arrival_ts": F.lit(arrival_ts),
-    }
-    meta = {**own, "_event_ts": F.col(event_time), "_source": F.lit(file.name)}
-    record = {
-        **own,
-        "raw": F.col("_raw"),
-        "raw_bytes": F.col("_raw_bytes"),
-        "reason": F.col("_reason"),
-        "source": F.lit(file.name),
-        "seen_ts": F.lit(arrival_ts),
-    }
-    return Decoded(
-        events=placed.where(F.col("_reason").isNull()).select(
-            *schema.names, *(meta[name].cast(kind).alias(name) for name, kind in META_COLUMNS.items())
-        ),
-        quarantined=placed.where(F.col("_reason").isNotNull()).select(
-            *(record[name].cast(kind).alias(name) for name, kind in QUARANTINE_COLUMNS.items())
-        ),
-        good=good,
-        by_reason=by_reason,
-        blank=blank,
-        earliest=_instant(min((group["earliest"] for group in sound), default=None)),
-        latest=_instant(max((group["latest"] for group in sound), default=None)),
-        ignored=matched.ignored,
-        absent=matched.absent,
-        close=held.unpersist,
-    )
+
+
+def _is_good(group: Row) -> bool:
+    return not group["_is_blank"] and not group["_is_bad"]
+
+
+def _tally(groups: Sequence[Row], headers: int) -> tuple[int, int, int]:
+    """Good, bad and blank rows. A header counts as bad among the groups, as its event time is none."""
+    good = sum(group["rows"] for group in groups if _is_good(group))
+    blank = sum(group["rows"] for group in groups if group["_is_blank"])
+    return good, sum(group["rows"] for group in groups) - good - blank - headers, blank
 
 
 def _first_positions(groups: Sequence[Row], headers: int) -> dict[int, int]:
@@ -257,22 +185,64 @@ def _first_positions(groups: Sequence[Row], headers: int) -> dict[int, int]:
     return blocks
 
 
-def _header_kind(groups: Sequence[Row]) -> str | None:
-    """The kind of fault the header line was given as if it were a row."""
-    first = min(groups, key=lambda group: (group["_block"], group["first"]))
-    kind: str | None = first["kind"]
-    return kind
-
-
 def _placed(held: DataFrame, blocks: dict[int, int]) -> DataFrame:
+    """With `_position`, without blank lines and the header."""
     from pyspark.sql import functions as F
 
     if len(blocks) == 1:
-        return held.withColumn("_position", F.col("_serial") + F.lit(next(iter(blocks.values()))))
-    shifts = held.sparkSession.createDataFrame(list(blocks.items()), "_block bigint, _shift bigint")
-    return held.join(F.broadcast(shifts), on="_block", how="inner").withColumn(
-        "_position", F.col("_serial") + F.col("_shift")
-    )
+        shifted = held.withColumn("_shift", F.lit(next(iter(blocks.values()))))
+    else:
+        shifts = held.sparkSession.createDataFrame(list(blocks.items()), "_block bigint, _shift bigint")
+        shifted = held.join(F.broadcast(shifts), on="_block", how="inner")
+    placed = shifted.withColumn("_position", F.col("_serial") + F.col("_shift"))
+    return placed.where(~F.col("_is_blank") & (F.col("_position") >= 0))
+
+
+def _events(
+    placed: DataFrame, schema: Schema, event_time: str, file: FileFingerprint, *, arrival_ts: datetime
+) -> DataFrame:
+    from pyspark.sql import functions as F
+
+    meta = {
+        **_log(file),
+        "_event_ts": F.col(event_time),
+        "_arrival_ts": F.lit(arrival_ts),
+        "_source": F.lit(file.name),
+    }
+    return placed.where(~F.col("_is_bad")).select(*schema.names, *_typed_as(META_COLUMNS, meta))
+
+
+def _quarantined(placed: DataFrame, source: Reading, file: FileFingerprint, arrival_ts: datetime) -> DataFrame:
+    from pyspark.sql import functions as F
+
+    bad, faults = source.check(placed.where(F.col("_is_bad")))
+    record = {
+        **_log(file),
+        "raw": F.make_valid_utf8("_raw"),
+        "raw_bytes": F.when(~F.is_valid_utf8("_raw"), F.col("_raw").cast("binary")),
+        "reason": first_reason(faults),
+        "source": F.lit(file.name),
+        "seen_ts": F.lit(arrival_ts),
+    }
+    return bad.select(*_typed_as(QUARANTINE_COLUMNS, record))
+
+
+def _log(file: FileFingerprint) -> dict[str, Column]:
+    from pyspark.sql import functions as F
+
+    return {"_incarnation": F.lit(HISTORY), "_partition": F.lit(file.sha256), "_position": F.col("_position")}
+
+
+def _typed_as(columns: Mapping[str, str], values: Mapping[str, Column]) -> list[Column]:
+    return [values[name].cast(kind).alias(name) for name, kind in columns.items()]
+
+
+def _by_kind(quarantined: DataFrame) -> dict[str, int]:
+    """Bad rows by kind of fault, the most frequent first."""
+    from pyspark.sql import functions as F
+
+    kinds = quarantined.groupBy(F.substring_index("reason", FOUND, 1).alias("kind")).count().collect()
+    return {row["kind"]: row["count"] for row in sorted(kinds, key=lambda row: (-row["count"], row["kind"]))}
 
 
 def _instant(micros: int | None) -> datetime | None:

@@ -77,7 +77,7 @@ def explained(error: BaseException) -> HeadraceError | None:
         return error
     text = _whole_text(error)
     where = _FILE.search(text)
-    file = where.group() if where else "the file"
+    file = where.group().rstrip(".") if where else "the file"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return _CAUSES[0][1](file)
     return next((make(file) for needles, make in _CAUSES if any(needle in text for needle in needles)), None)

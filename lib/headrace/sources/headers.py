@@ -94,7 +94,9 @@ def match(name: str, found: Sequence[str], schema: Schema, needed: Sequence[str]
         hits = [spelt[key] for key in dict.fromkeys(map(_plain, (field.name, *field.aliases))) if key in spelt]
         if len(hits) > 1:
             raise SchemaError(
-                f"{name} has two columns for {field.name!r}", found=[found[hit] for hit in hits], do="drop one of them"
+                f"{name} has two columns for {field.name!r}",
+                found=[found[hit] for hit in sorted(hits)],
+                do="drop one of them",
             )
         if hits:
             at[field.name] = hits[0]

@@ -48,6 +48,17 @@ class LandedLog:
     def is_history(self) -> bool:
         return self.incarnation == HISTORY
 
+    def join(self, other: LandedLog) -> LandedLog:
+        """Two parts of one log as one."""
+        return LandedLog(
+            self.incarnation,
+            self.partition,
+            min(self.source, other.source),
+            self.rows + other.rows,
+            min(self.earliest, other.earliest),
+            max(self.latest, other.latest),
+        )
+
 
 def snapshot(spark: SparkSession, lake: Path, stream: str, version: int | None = None) -> Snapshot:
     """The events of a stream as of one Delta version (None: the newest), with the cut after them.
@@ -95,16 +106,20 @@ def landed_logs(spark: SparkSession, lake: Path, stream: str) -> list[LandedLog]
         return []
     logs = (
         _table(spark, path)
-        .groupBy("_incarnation", "_partition")
+        # Grouped by the name as well, since the least of some texts would be found by sorting all rows.
+        .groupBy("_incarnation", "_partition", "_source")
         .agg(
-            F.min("_source").alias("source"),
             F.count("*").alias("rows"),
             F.unix_micros(F.min("_event_ts")).alias("earliest"),
             F.unix_micros(F.max("_event_ts")).alias("latest"),
         )
         .collect()
     )
-    return sorted((_landed(log) for log in logs), key=lambda log: (log.incarnation, log.earliest, log.partition))
+    found: dict[tuple[str, str], LandedLog] = {}
+    for log in map(_landed, logs):
+        key = (log.incarnation, log.partition)
+        found[key] = found[key].join(log) if key in found else log
+    return sorted(found.values(), key=lambda log: (log.incarnation, log.earliest, log.partition))
 
 
 def quarantine_counts(spark: SparkSession, lake: Path, stream: str, partition: str | None = None) -> DataFrame:
@@ -159,7 +174,7 @@ def _landed(log: Row) -> LandedLog:
     return LandedLog(
         log["_incarnation"],
         log["_partition"],
-        log["source"],
+        log["_source"],
         log["rows"],
         _instant(log["earliest"]),
         _instant(log["latest"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headrace.schemas.lake import FOUND
+from headrace.sources.faults import Fault, is_faulty
 from headrace.sources.files import FileFingerprint, spark_path
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 # RFC 4180: a field is quoted as a whole, and a quote inside it is doubled.
 _CSV = {"sep": ",", "quote": '"', "escape": '"', "mode": "PERMISSIVE", "maxCharsPerColumn": "-1"}
+_RUN = 8192
 _JSON = {"mode": "PERMISSIVE", "allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
 
 
@@ -26,9 +28,13 @@ def lines(spark: SparkSession, file: FileFingerprint) -> DataFrame:
     # Without the option Spark would also end a line at a lone carriage return.
     text = spark.read.option("lineSep", "\n").text(spark_path(file.path))
     block = F.col("_metadata.file_block_start")
-    return text.select(
+    numbered = text.select(
         F.col("value").alias("_raw"), block.alias("_block"), F.monotonically_increasing_id().alias("_serial")
     )
+    if not file.is_packed:
+        return numbered
+    # One task has to unpack the file, but all may parse it; runs of lines stay together and in order.
+    return numbered.repartition(spark.sparkContext.defaultParallelism, F.floor(F.col("_serial") / _RUN))
 
 
 def quoted_records(physical: DataFrame) -> DataFrame:
@@ -60,57 +66,61 @@ def quoted_records(physical: DataFrame) -> DataFrame:
     )
 
 
-def csv_records(records: DataFrame, width: int) -> DataFrame:
-    """With `_fields`, the texts of a well-formed record as struct c0, c1, ...; else `_fault`; `_is_blank`.
+def csv_records(records: DataFrame, width: int) -> tuple[DataFrame, list[Fault]]:
+    """With `_fields`, the texts of a well-formed record as struct c0, c1, ..., and `_is_blank`; its faults.
 
     In: _raw and anything beside it. Streams: append.
     """
     from pyspark.sql import functions as F
 
-    line = F.expr(r"trim(TRAILING '\r' FROM _raw)")
-    has_quote = F.contains("_line", F.lit('"'))
     # Doubled quotes go first, then whole quoted fields; a quote that is left is out of place.
     unquoted = F.regexp_replace(F.replace("_line", F.lit('""'), F.lit("")), r'(\A|,)"[^"]*"(?=,|\z)', "$1")
     columns = F.octet_length("_bare") - F.octet_length(F.replace("_bare", F.lit(","), F.lit(""))) + 1
-    fault = F.coalesce(
-        _text_fault("_line"),
-        F.when(F.contains("_bare", F.lit('"')), F.lit("broken quote")),
-        F.when(columns != width, F.concat(F.lit(f"not {width} columns{FOUND}"), columns.cast("string"))),
-    )
+    found = [
+        *_text_faults(),
+        Fault(F.contains("_bare", F.lit('"')), F.lit("broken quote")),
+        Fault(columns != width, F.concat(F.lit(f"not {width} columns{FOUND}"), columns.cast("string"))),
+    ]
     names = ", ".join(f"c{index} string" for index in range(width))
-    return (
-        records.withColumn("_line", line)
-        .withColumn("_is_blank", F.trim("_line") == "")
-        .withColumn("_bare", F.when(has_quote, unquoted).otherwise(F.col("_line")))
-        .withColumn("_fault", fault)
-        .withColumn("_fields", F.from_csv(_where_sound("_line"), names, _CSV))
-        .drop("_line", "_bare")
-    )
+    has_quote = F.contains("_line", F.lit('"'))
+    bare = F.when(has_quote, unquoted).otherwise(F.col("_line"))
+    sound = _with_line(records).withColumn("_bare", bare).withColumn("_is_sound", _is_sound(found))
+    return sound.withColumn("_fields", F.from_csv(_sound_line(), names, _CSV)), found
 
 
-def json_records(records: DataFrame) -> DataFrame:
+def json_records(records: DataFrame) -> tuple[DataFrame, list[Fault]]:
     """The same for one JSON object a line: `_fields` maps its keys to texts, as they are spelt in the line."""
     from pyspark.sql import functions as F
 
-    return (
-        records.withColumn("_line", F.expr(r"trim(TRAILING '\r' FROM _raw)"))
-        .withColumn("_is_blank", F.trim("_line") == "")
-        .withColumn("_fault", _text_fault("_line"))
-        .withColumn("_fields", F.from_json(_where_sound("_line"), "map<string, string>", _JSON))
-        .withColumn("_fault", F.coalesce("_fault", F.when(F.col("_fields").isNull(), F.lit("not one JSON object"))))
-        .drop("_line")
-    )
+    found = _text_faults()
+    sound = _with_line(records).withColumn("_is_sound", _is_sound(found))
+    parsed = sound.withColumn("_fields", F.from_json(_sound_line(), "map<string, string>", _JSON))
+    return parsed, [*found, Fault(F.col("_fields").isNull(), F.lit("not one JSON object"))]
 
 
-def _text_fault(line: str) -> Column:
+def _with_line(records: DataFrame) -> DataFrame:
     from pyspark.sql import functions as F
 
-    return F.coalesce(
-        F.when(~F.is_valid_utf8(line), F.lit("not UTF-8")), F.when(F.contains(line, F.lit("\x00")), F.lit("NUL byte"))
-    )
+    line = F.expr(r"trim(TRAILING '\r' FROM _raw)")
+    return records.withColumn("_line", line).withColumn("_is_blank", F.trim("_line") == "")
 
 
-def _where_sound(line: str) -> Column:
+def _text_faults() -> list[Fault]:
     from pyspark.sql import functions as F
 
-    return F.when(F.col("_fault").isNull() & ~F.col("_is_blank"), F.col(line))
+    return [
+        Fault(~F.is_valid_utf8("_line"), F.lit("not UTF-8")),
+        Fault(F.contains("_line", F.lit("\x00")), F.lit("NUL byte")),
+    ]
+
+
+def _is_sound(found: list[Fault]) -> Column:
+    from pyspark.sql import functions as F
+
+    return ~F.col("_is_blank") & ~is_faulty(found)
+
+
+def _sound_line() -> Column:
+    from pyspark.sql import functions as F
+
+    return F.when(F.col("_is_sound"), F.col("_line"))

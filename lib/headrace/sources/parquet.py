@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from headrace.errors import SchemaError
 from headrace.schemas import Field, Schema
 from headrace.schemas.lake import FOUND
+from headrace.sources.faults import Fault, shown
 from headrace.sources.files import FileFingerprint, spark_path
 from headrace.sources.headers import Matched, match
-from headrace.sources.typed import missing_kind
+from headrace.sources.typed import is_beyond, missing
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -27,13 +28,12 @@ _FITS = {
     "date": {"date"},
 }
 _DECIMAL = re.compile(r"decimal\((\d+),(\d+)\)")
-_YEARS = (1, 9999)
 
 
 def parquet_records(
-    spark: SparkSession, file: FileFingerprint, schema: Schema, required: frozenset[str], needed: tuple[str, ...]
+    spark: SparkSession, file: FileFingerprint, schema: Schema, needed: tuple[str, ...]
 ) -> tuple[DataFrame, Matched]:
-    """The declared columns with `_raw` (JSON of the stored row), `_reason`, `_block` 0 and `_serial` the row number.
+    """The declared columns, `_raw` (JSON of the stored row), `_is_blank` false, `_block` 0, the row number `_serial`.
 
     Raises SchemaError for a column whose stored type could lose values. Streams: batch only.
     """
@@ -49,17 +49,32 @@ def parquet_records(
         (_quoted(names[f.name]).cast(f.type) if f.name in names else F.lit(None).cast(f.type)).alias(f.name)
         for f in schema
     ]
-    reasons = [_fault(field, required=field.name in required) for field in schema]
     records = stored.select(
         *columns,
         F.to_json(F.struct(*(_quoted(column) for column in stored.columns))).alias("_raw"),
         F.lit(0).cast("bigint").alias("_block"),
         F.col("_metadata.row_index").alias("_serial"),
+        F.lit(col=False).alias("_is_blank"),
     )
-    return (
-        records.withColumn("_reason", F.coalesce(*reasons)).withColumn("_is_blank", F.lit(col=False)),
-        matched,
-    )
+    return records, matched
+
+
+def parquet_faults(schema: Schema, required: frozenset[str]) -> list[Fault]:
+    """What can be wrong with the typed columns of a record."""
+    from pyspark.sql import functions as F
+
+    found: list[Fault] = []
+    for field in schema:
+        value = F.col(field.name)
+        text = shown(value.cast("string"))
+        if field.type == "double":
+            reason = F.concat(F.lit(f"{field.name} is NaN or infinity{FOUND}"), text)
+            found.append(Fault(F.isnan(value) | (F.abs(value) == float("inf")), reason))
+        elif (beyond := is_beyond(field, value)) is not None:
+            found.append(Fault(beyond, F.lit(f"{field.name} is out of range of {field.type}")))
+        if field.name in required:
+            found.append(missing(field, value))
+    return found
 
 
 def fits(declared: str, stored: str) -> bool:
@@ -85,23 +100,6 @@ def _refuse_lossy(file: str, field: Field, column: str, stored: str) -> None:
             expected=" or ".join(sorted(_FITS.get(field.type, {field.type}))),
             do=f"write the file with that type, or declare {field.name!r} as it is stored",
         )
-
-
-def _fault(field: Field, *, required: bool) -> Column:
-    from pyspark.sql import functions as F
-
-    value = F.col(field.name)
-    cases = F.lit(None).cast("string")
-    if required:
-        cases = F.when(value.isNull(), F.lit(missing_kind(field, required=required)))
-    if field.type == "double":
-        infinite = F.isnan(value) | (F.abs(value) == float("inf"))
-        wrong = F.concat(F.lit(f"{field.name} is NaN or infinity{FOUND}'"), value.cast("string"), F.lit("'"))
-        cases = F.when(infinite, wrong).otherwise(cases)
-    if field.type in ("timestamp", "date"):
-        outside = ~F.year(value).between(*_YEARS)
-        cases = F.when(outside, F.lit(f"{field.name} is out of range of {field.type}")).otherwise(cases)
-    return cases
 
 
 def _quoted(column: str) -> Column:

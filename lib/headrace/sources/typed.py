@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import TYPE_CHECKING
 
 from headrace.schemas import Field
 from headrace.schemas.lake import FOUND
+from headrace.sources.faults import Fault, shown
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
-_SHOWN = 40
 _WHOLE = r"^[+-]?[0-9]+$"
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _PLAIN_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)$"
@@ -27,8 +26,8 @@ _KINDS = {"int": "an int", "bigint": "a bigint", "double": "a number", "timestam
 def value(field: Field, text: Column) -> Column:
     """The text as the declared type, null where it is none; a string is taken as it is, blanks and all.
 
-    An empty field has arrived here as null already, quoted or not. What is too large for its type or its readers is caught by `fault`, which refers to this value without
-    computing it again.
+    An empty field has arrived here as null already, quoted or not. What is too large for its type or its
+    readers is caught by `faults`, which refer to this value without computing it again.
     """
     from pyspark.sql import functions as F
 
@@ -51,31 +50,32 @@ def value(field: Field, text: Column) -> Column:
     return trimmed.try_cast(field.type)
 
 
-def fault(field: Field, text: Column, parsed: Column, *, required: bool) -> Column:
-    """Why `parsed`, made from `text`, is not what the field declares; null where it is.
+def faults(field: Field, text: Column, parsed: Column, *, required: bool) -> list[Fault]:
+    """What can be wrong with `parsed`, the value of `text`.
 
     `required` is the field's own flag, or that its time orders the events.
     """
     from pyspark.sql import functions as F
 
-    missing = F.when(parsed.isNull(), F.lit(missing_kind(field, required=required))) if required else F.lit(None)
-    if field.type == "string":
-        return missing
-    named = F.lit(f"{field.name} is ")
-    kind = reduce(
-        lambda rest, case: F.when(case[0], F.lit(case[1])).otherwise(rest),
-        reversed(_cases(field, F.trim(text))),
-        F.lit(f"not {_KINDS.get(field.type, 'a ' + field.type)}"),
-    )
-    found = F.concat(F.lit(FOUND), shown(text))
-    wrong = F.when(parsed.isNull() & (F.trim(text) != ""), F.concat(named, kind, found))
-    beyond = _is_beyond(field, parsed)
-    if beyond is not None:
-        wrong = wrong.when(beyond, F.concat(named, F.lit(f"out of range of {field.type}"), found))
-    return wrong.otherwise(missing)
+    found: list[Fault] = []
+    if field.type != "string":
+        trimmed = F.trim(text)
+        kind = F.lit(f"{field.name} is not {_KINDS.get(field.type, 'a ' + field.type)}")
+        for case, says in reversed(_cases(field, trimmed)):
+            kind = F.when(case, F.lit(f"{field.name} is {says}")).otherwise(kind)
+        unread = parsed.isNull() & (trimmed != "")
+        found.append(Fault(unread, F.concat(kind, F.lit(FOUND), shown(text))))
+        beyond = is_beyond(field, parsed)
+        if beyond is not None:
+            out = F.lit(f"{field.name} is out of range of {field.type}{FOUND}")
+            found.append(Fault(beyond, F.concat(out, shown(text))))
+    if required:
+        found.append(missing(field, parsed))
+    return found
 
 
-def _is_beyond(field: Field, parsed: Column) -> Column | None:
+def is_beyond(field: Field, parsed: Column) -> Column | None:
+    """Whether a value is too large for its type or its readers; None where it cannot be."""
     from pyspark.sql import functions as F
 
     if field.type == "double":
@@ -85,21 +85,12 @@ def _is_beyond(field: Field, parsed: Column) -> Column | None:
     return None
 
 
-def missing_kind(field: Field, *, required: bool) -> str:
-    """The reason of a null in a field that may not be null.
-
-    >>> missing_kind(Field("country", "string", required=True), required=True)
-    'country is null but required'
-    """
-    return f"{field.name} is null but " + ("required" if required and field.required else "orders the events")
-
-
-def shown(text: Column) -> Column:
-    """The text in quotes, cut to 40 characters."""
+def missing(field: Field, parsed: Column) -> Fault:
+    """A null in a field that may not be null: its own flag says so, or it orders the events."""
     from pyspark.sql import functions as F
 
-    cut = F.when(F.length(text) > _SHOWN, F.concat(F.substring(text, 1, _SHOWN), F.lit("..."))).otherwise(text)
-    return F.concat(F.lit("'"), cut, F.lit("'"))
+    why = "required" if field.required else "orders the events"
+    return Fault(parsed.isNull(), F.lit(f"{field.name} is null but {why}"))
 
 
 def _cases(field: Field, trimmed: Column) -> list[tuple[Column, str]]:

@@ -40,7 +40,7 @@ def test_a_nullable_column_may_be_absent_and_is_named():
         (["OrderNr", "CustomerID", "note"], (), r"lacks column 'order_id'.*nearest 'OrderNr'"),
         (["OrderNo", "Client", "note"], ("customer_id",), "lacks column 'customer_id'"),
         (["OrderNo", "customer", "note"], (), "lacks column 'customer_id'.*nearest 'customer'.*rename the column"),
-        (["OrderNo", "order_id"], (), r"two columns for 'order_id'; found \['order_id', 'OrderNo'\]"),
+        (["OrderNo", "order_id"], (), r"two columns for 'order_id'; found \['OrderNo', 'order_id'\]"),
         (["OrderNo", "orderno"], (), "two columns of one name; found 'orderno'"),
     ],
 )

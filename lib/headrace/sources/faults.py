@@ -1,0 +1,45 @@
+"""What can be wrong with a record: conditions with the reasons they give, first match wins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
+
+_SHOWN = 40
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`when` is true (null counts as false) for a record that is bad for `reason`."""
+
+    when: Column
+    reason: Column
+
+
+def is_faulty(faults: Sequence[Fault]) -> Column:
+    """Whether any fault applies; cheap, so it is what every row is asked."""
+    from pyspark.sql import functions as F
+
+    faulty = F.lit(col=False)
+    for fault in faults:
+        faulty = faulty | fault.when
+    return F.coalesce(faulty, F.lit(col=False))
+
+
+def first_reason(faults: Sequence[Fault]) -> Column:
+    """The reason of the first fault that applies, for records that are known to be bad."""
+    from pyspark.sql import functions as F
+
+    return F.coalesce(*(F.when(fault.when, fault.reason) for fault in faults))
+
+
+def shown(text: Column) -> Column:
+    """The text in quotes, cut to 40 characters."""
+    from pyspark.sql import functions as F
+
+    cut = F.when(F.length(text) > _SHOWN, F.concat(F.substring(text, 1, _SHOWN), F.lit("..."))).otherwise(text)
+    return F.concat(F.lit("'"), cut, F.lit("'"))
