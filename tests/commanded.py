@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from published import promote, publish, version
+
 from headrace.config import Settings
 from headrace.stores import open_store
 from headrace.stores.port import Store
-from published import promote, publish, version
 
 TOKEN = "a-token-for-tests"
 ENTITIES = [f"e{i}" for i in range(100)]

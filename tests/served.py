@@ -11,10 +11,11 @@ from typing import Any
 
 import requests
 from fastapi import FastAPI
+from published import promote, publish, version
+
 from headrace.serving.server import address, bind, server_of
 from headrace.stores.memory import MemoryStore
 from headrace.stores.port import Champion, LedgerEntry, Version
-from published import promote, publish, version
 
 TOKEN = "a-token-for-tests"
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}

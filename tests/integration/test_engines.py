@@ -15,6 +15,7 @@ import boto3
 import psutil
 import pytest
 from botocore.config import Config
+
 from headrace import config
 from headrace.config import Settings
 from headrace.errors import DownloadError, EngineError

@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from commanded import ENTITIES, TOKEN, Table, filled_table, serve, wait_until
-from headrace.testing.plugin import SettingsFactory
 from published import promote
+
+from headrace.testing.plugin import SettingsFactory
 
 pytestmark = pytest.mark.dynamodb
 

@@ -10,10 +10,11 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 import requests
-from headrace.config import load
-from headrace.serving.api import create_app
 from published import NOW
 from served import AUTHORIZED, ENTITIES, TOKEN, batch, filled, get, problem_of, serving
+
+from headrace.config import load
+from headrace.serving.api import create_app
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from published import NOW
+from served import AUTHORIZED, ENTITIES, TOKEN, Fragile, batch, filled, get, problem_of, serving
+
 from headrace.config import load
 from headrace.errors import StoreError, StoreUnavailable
 from headrace.serving import admission, api
 from headrace.serving.api import create_app
-from published import NOW
-from served import AUTHORIZED, ENTITIES, TOKEN, Fragile, batch, filled, get, problem_of, serving
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from commanded import Table, filled_table, free_port
+
 from headrace.testing.plugin import SettingsFactory
 
 pytestmark = pytest.mark.dynamodb

@@ -109,8 +109,8 @@ def _fit_and_seal(
         draft.write_json(DESCRIPTION, describe(definition))
         finished(states, definition, theta).write.parquet(str(draft.path / STATE))
     finally:
-        features.unpersist()
-        states.unpersist()
+        features.unpersist(blocking=True)
+        states.unpersist(blocking=True)
 
     def facts(files: dict[str, str]) -> Manifest:
         return Manifest(

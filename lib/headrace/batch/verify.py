@@ -154,7 +154,7 @@ def _compared(recomputed: DataFrame, served: DataFrame, generation: int) -> Veri
         counts = {row["finding"]: row["count"] for row in pairs.groupBy("finding").count().collect()}
         found = pairs.where("finding IS NOT NULL").orderBy("entity").limit(MAX_EXAMPLES).collect()
     finally:
-        pairs.unpersist()
+        pairs.unpersist(blocking=True)
     return Verified(
         generation=generation,
         checked=sum(counts.values()),

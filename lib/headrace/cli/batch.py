@@ -159,12 +159,16 @@ def verify(settings: Settings, definition: str, sample: int | None, as_json: boo
 
 def source_of(definition: Definition, named: Path | None, settings: Settings) -> tuple[Path | None, str]:
     """What to land and what to know of it: --input, else the definition's known history; None: the lake as it is."""
+    from headrace.schemas.lake import events_path
     from headrace.sources.online_retail import find
 
     history = definition.source.history
     if named is None and (history is None or history.name != "online_retail"):
         return None, ""
     found = find(named, settings)
+    landed = events_path(settings.lake, definition.source.name) / "_delta_log"
+    if found.origin == "generated" and any(landed.glob("*.json")):
+        return None, "NO INPUT WAS NAMED OR FOUND: THE EVENTS THAT LANDED IN THE LAKE BEFORE ARE USED AS THEY ARE"
     return found.path, found.note
 
 

@@ -11,7 +11,14 @@ from headrace.config.settings import (
     load,
     redacted,
 )
-from headrace.config.variables import data_folder,java_home,maven_repository,secret,spark_submit_flags,under_spark_submit
+from headrace.config.variables import (
+    data_folder,
+    java_home,
+    maven_repository,
+    secret,
+    spark_submit_flags,
+    under_spark_submit,
+)
 
 __all__ = [
     "EnginesSettings",

@@ -143,7 +143,7 @@ def _scaled(samples: DataFrame, names: Sequence[str]) -> Iterator[tuple[VectorAs
         scaler = MinMaxScaler(inputCol="inputs", outputCol="scaled").fit(assembled)
         yield assembler, scaler, scaler.transform(assembled).select("scaled")
     finally:
-        assembled.unpersist()
+        assembled.unpersist(blocking=True)
 
 
 def _in_order(samples: DataFrame, names: Sequence[str]) -> DataFrame:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from headrace.errors import InputError
@@ -89,10 +90,10 @@ def decode(
             latest=_instant(max((g["latest"] for g in groups if _is_good(g)), default=None)),
             ignored=source.matched.ignored,
             absent=source.matched.absent,
-            close=held.unpersist,
+            close=partial(held.unpersist, blocking=True),
         )
     except BaseException:
-        held.unpersist()
+        held.unpersist(blocking=True)
         raise
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from headrace.algebra import Count, Sum
 from headrace.definitions import CUT, Definition, Field, Schema, Stream, Table, fixed, load_definition
 from headrace.definitions.archive import definition_sha256, describe, description_sha256, features_from, normalised

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from headrace.algebra import Count, Sum
 from headrace.definitions import (
     Definition,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from headrace.algebra import Aggregate, Count, Last, Sum
 from headrace.definitions import (
     READER,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from headrace.definitions import load_definition
 from headrace.definitions.load import file_module
 from headrace.errors import DefinitionError

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 from click.testing import CliRunner
+
 from headrace import config
 from headrace.cli.engines import doctor
 from headrace.errors import AnswerIsNo

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 from file_server import Site, served
+
 from headrace.errors import DownloadError
 from headrace.local.download import ATTEMPTS, Remote, exclusive, fetch, is_whole
 

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+
 from headrace import config
 from headrace.errors import EngineError, TerminalError
 from headrace.local import engines

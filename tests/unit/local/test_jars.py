@@ -12,6 +12,7 @@ from threading import Barrier, Thread
 import pyspark
 import pytest
 from file_server import served
+
 from headrace.errors import DownloadError, TerminalError
 from headrace.local import jars, lock
 from headrace.local.jars import Artifact, ensure_jars

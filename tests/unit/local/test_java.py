@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from headrace.errors import TerminalError
 from headrace.local import java
 from headrace.local.java import VECTOR_MODULE, find_java

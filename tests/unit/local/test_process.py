@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from headrace.local import process
 from headrace.local.process import Identity, alive, identify, last_lines, start, stop
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from headrace.errors import DefinitionError
 from headrace.models.kmeans import KMeans, inertia_by_k, labels_by_nearest
 

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import headrace.models
 import numpy as np
 import pytest
+
+import headrace.models
 from headrace.errors import InputError
 from headrace.models.kmeans import KMeans
 from headrace.models.learner import Fitted, Learner

@@ -5,6 +5,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from headrace.report import Centre, centres_of, outputs_of
 
 COUNT = 1_000

@@ -5,6 +5,7 @@ import json
 from html.parser import HTMLParser
 
 import pytest
+
 from headrace.errors import TransientError
 from headrace.report import (
     Category,

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from headrace.report import Category, Feature, Published, RunFacts, summary
 from rich.console import Console
+
+from headrace.report import Category, Feature, Published, RunFacts, summary
 
 
 def printed(run: RunFacts, report: Path | None = None) -> str:

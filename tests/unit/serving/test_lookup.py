@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from published import NOW, promote, publish, version
+
 from headrace.errors import InputError, StoreError, StoreUnavailable
 from headrace.serving.lookup import Lookups, UnknownDefinition, UnknownKey
 from headrace.stores.memory import MemoryStore
 from headrace.stores.port import Champion, LedgerEntry, Version
-from published import NOW, promote, publish, version
 
 
 class Counted:

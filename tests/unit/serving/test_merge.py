@@ -7,10 +7,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from published import NOW, ledger_info, version
+
 from headrace.errors import StoreError
 from headrace.serving.merge import Answer, Generation, answer
 from headrace.stores.port import TOMBSTONE, Champion, LedgerEntry, Version
-from published import NOW, ledger_info, version
 
 
 def generation(number: int, **info: object) -> Generation:

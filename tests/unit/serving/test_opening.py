@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from headrace.errors import EngineError, StoreUnavailable
 from headrace.serving.opening import OpeningStore
 from headrace.stores.memory import MemoryStore

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from published import NOW
+
 from headrace.config import load
 from headrace.errors import ConfigError
 from headrace.serving import api
 from headrace.serving.api import RULES, create_app, routes_of
 from headrace.stores.memory import MemoryStore
-from published import NOW
 
 
 def app_for(*assignments: str, token: str | None = "t") -> api.FastAPI:

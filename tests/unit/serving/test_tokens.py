@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from headrace.serving.tokens import BearerToken
 
 TOKEN = BearerToken("s3cret-ü")

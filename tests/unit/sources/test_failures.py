@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 import pytest
+
 from headrace.errors import InputError, SchemaError, TerminalError, TransientError
 from headrace.sources.failures import explained, named_failures
 

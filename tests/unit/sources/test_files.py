@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+
 from headrace.errors import InputError
 from headrace.sources.files import blank_lines, fingerprint
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 
 import pytest
+
 from headrace.errors import InputError, SchemaError
 from headrace.schemas import Field, Schema
 from headrace.sources.headers import header, match

@@ -6,6 +6,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
 from headrace import config
 from headrace.errors import InputError
 from headrace.local import download

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+
 from headrace.cli.data import generate
 from headrace.errors import InputError, TransientError
 from headrace.sources.purchases import write_purchases

@@ -8,6 +8,7 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pytest
+
 from headrace.testing import assert_frames_close
 from headrace.testing.frames import bag_faults
 

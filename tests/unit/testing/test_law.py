@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pyspark.sql import functions as F
+
 from headrace.algebra import Count, CountDistinct, Last, Max, Mean, Min, Sum
 from headrace.definitions import Definition, Field, Schema, Stream, fixed, load_definition
 from headrace.errors import InputError
 from headrace.testing import assert_law
 from headrace.transforms.derivation import Derivation, no_parameters
-from pyspark.sql import functions as F
 
 pytestmark = pytest.mark.spark
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from headrace.testing import through
 from pyspark.sql import functions as F
+
+from headrace.testing import through
 
 pytestmark = pytest.mark.spark
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
 from headrace.transforms.retail import PURCHASE, clean
 
 LINE = ("536365", "85123A", "HOLDER", 6, datetime(2010, 12, 1, 8, 26, tzinfo=UTC), 2.55, "17850", "France")

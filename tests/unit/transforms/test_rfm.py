@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
 from headrace.errors import InputError
 from headrace.transforms.rfm import apply, fit, scores_and_segment
 
