@@ -153,8 +153,8 @@ def test_the_name_of_a_built_in_definition_is_taken(write: Write) -> None:
 
 
 def test_a_file_in_an_importable_folder_is_not_taken_for_another_module(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "orders_here.py").write_text(SPEND, "utf-8")
+    path = write("orders_here.py", MINE)
     monkeypatch.syspath_prepend(tmp_path)
-    assert load_definition(f"{tmp_path / 'orders_here.py'}:spend").name == "spend"
+    assert load_definition(f"{path}:spend").name == "spend"
