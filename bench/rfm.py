@@ -26,7 +26,7 @@ COPIES = 37
 
 
 def run(work: Path, source: Path) -> list[Metric]:
-    settings = config.load([f"home={work}", "spark.driver_memory=4g"])
+    settings = config.load([f"home={work}", "spark.driver_memory=4g", "spark.jvm_flags="])
     spark = open_session(settings, "bench")
     ingest(spark, settings, segments, source, now=datetime.now(UTC))
     events = snapshot(spark, settings.lake, "purchases").events

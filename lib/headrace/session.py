@@ -78,7 +78,7 @@ def _prepare_process(settings: Settings, options: dict[str, str], jars: list[Pat
     else:
         # On the class path rather than in spark.jars, so that the shared class archive covers them.
         options["spark.driver.extraClassPath"] = classpath
-    flags = [_logging_flag(settings.cache)]
+    flags = [_logging_flag(settings.cache), *settings.spark.jvm_flags.split()]
     if settings.spark.class_data_sharing:
         flags += _class_data_sharing(settings.cache, java, classpath)
     os.environ["SPARK_SUBMIT_OPTS"] = " ".join([*flags, spark_submit_flags()]).strip()

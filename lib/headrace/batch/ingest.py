@@ -78,7 +78,7 @@ def ingest(
     events = events_path(settings.lake, stream.name)
     quarantine = quarantine_path(settings.lake, stream.name)
     file = fingerprint(path)
-    with named_failures():
+    with named_failures(file.name):
         new = refuse_changed_schema(spark, events, stream.schema)
         logs = landed_logs(spark, settings.lake, stream.name)
         own = next((log for log in logs if log.is_history and log.partition == file.sha256), None)

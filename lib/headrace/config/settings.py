@@ -24,6 +24,7 @@ class SparkSettings(_Section):
     driver_memory: str
     shuffle_partitions: int = Field(ge=0)
     class_data_sharing: bool
+    jvm_flags: str
 
 
 class StoreSettings(_Section):

@@ -71,25 +71,28 @@ _CAUSES: tuple[tuple[tuple[str, ...], Callable[[str], HeadraceError]], ...] = (
 )
 
 
-def explained(error: BaseException) -> HeadraceError | None:
-    """The named error behind an exception of Spark, Delta or the operating system; None when it is not known."""
+def explained(error: BaseException, reading: str = "the file") -> HeadraceError | None:
+    """The named error behind an exception of Spark, Delta or the operating system; None when it is not known.
+
+    reading: what is named as the damaged file where the exception does not say which it was.
+    """
     if isinstance(error, HeadraceError):
         return error
     text = _whole_text(error)
     where = _FILE.search(text)
-    file = where.group().rstrip(".") if where else "the file"
+    file = where.group().rstrip(".") if where else reading
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return _CAUSES[0][1](file)
     return next((make(file) for needles, make in _CAUSES if any(needle in text for needle in needles)), None)
 
 
 @contextmanager
-def named_failures() -> Iterator[None]:
+def named_failures(reading: str = "the file") -> Iterator[None]:
     """Raise what `explained` makes of an exception in the block; others pass as they are."""
     try:
         yield
     except Exception as error:
-        named = explained(error)
+        named = explained(error, reading)
         if named is None or named is error:
             raise
         raise named from error
