@@ -128,3 +128,16 @@ def test_ctrl_c_exits_130_and_the_same_command_resumes(shell: Shell, ran: dict[s
     assert "Traceback" not in rest
     assert shell.json("run", "mine.py:spend", "--input", "my.csv", "--replace")["entities"] == 3
     assert shell.json("verify", "mine.py:spend")["mismatched"] == 0
+
+
+def test_a_state_beyond_its_bound_is_named_and_nothing_is_sealed(
+    shell: Shell, ran: dict[str, object], folder: Path
+) -> None:
+    bounded = MINE.replace('name="spend"', 'name="few"').replace("Count()", 'CountDistinct("paid_at", bound=1)')
+    (folder / "few.py").write_text(bounded.replace("import CUT, Count,", "import CUT, CountDistinct,"), "utf-8")
+    before = shell.json("generations", "few")["generations"]
+    done = shell.run("run", "few.py:spend", expect=2)
+    assert "paid_at" in done.stderr
+    assert "bound" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert shell.json("generations", "few")["generations"] == before == []

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import headrace
-from headrace.algebra import states_by_entity
+from headrace.algebra import explain_overflow, states_by_entity
 from headrace.batch.finished import features_of, finished
 from headrace.batch.theta import fitted, unfitted
 from headrace.config import Settings, redacted
@@ -80,6 +82,18 @@ def countable_states(definition: Definition, events: DataFrame) -> tuple[DataFra
     return states_by_entity(counted, definition.entity, definition.features), types
 
 
+@contextmanager
+def _named_bounds() -> Iterator[None]:
+    """Say as StateBoundError what Spark reports of a state that outgrew its bound."""
+    try:
+        yield
+    except Exception as error:
+        explained = explain_overflow(error)
+        if explained is None:
+            raise
+        raise explained from error
+
+
 def _fit_and_seal(
     settings: Settings,
     definition: Definition,
@@ -95,7 +109,8 @@ def _fit_and_seal(
     theta = unfitted(definition, types, seen.latest_event)
     features = features_of(states, definition, theta).persist()
     try:
-        entities = features.count()
+        with _named_bounds():
+            entities = features.count()
         if not entities:
             raise InputError(
                 f"no event of stream {definition.source.name!r} can be counted for definition {definition.name!r}",
