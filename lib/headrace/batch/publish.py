@@ -98,7 +98,7 @@ def publish(
             store.open_publication(heartbeat.lease, _entry(generation, against))
             if standing is not None and _is_sealed(standing, generation):
                 return _nothing_to_do(standing, generation, monotonic() - started)
-            with interruptible():
+            with interruptible(spark):
                 changes = _changes(spark, generation, against, written_before=bool(ledger))
                 counts = _write(spark, changes, generation, heartbeat, opening=opening, progress=progress)
             store.seal_publication(heartbeat.lease, number, counts["items"])

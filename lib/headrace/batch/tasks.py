@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,20 +17,49 @@ _POLL_S = 0.5
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Let Ctrl-C end a block as KeyboardInterrupt, also where it hit py4j in the middle of a message.
+def interruptible(spark: SparkSession) -> Iterator[None]:
+    """Let Ctrl-C end a block as KeyboardInterrupt, with Spark's jobs cancelled.
 
-    py4j then fails to tell the JVM and raises that failure instead, with the interrupt as its context.
+    An exception raised inside py4j would leave its message half read, and PySpark's own handler talks over the
+    same connection. So while py4j waits, the jobs are cancelled from another thread until the wait ends in their
+    failure, which is then the interrupt. Outside the main thread nothing is changed.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed, left = threading.Event(), threading.Event()
+
+    def cancel() -> None:
+        while not left.is_set():
+            with suppress(Exception):
+                spark.sparkContext.cancelAllJobs()
+            left.wait(_POLL_S)
+
+    def handle(_signal: int, frame: FrameType | None) -> None:
+        if not _waits_in_py4j(frame):
+            raise KeyboardInterrupt
+        if not pressed.is_set():
+            pressed.set()
+            threading.Thread(target=cancel, name="interrupt", daemon=True).start()
+
+    before = signal.signal(signal.SIGINT, handle)
     try:
         yield
     except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, KeyboardInterrupt):
-                raise KeyboardInterrupt from error
-            cause = cause.__context__
+        if pressed.is_set():
+            raise KeyboardInterrupt from error
         raise
+    finally:
+        left.set()
+        signal.signal(signal.SIGINT, before)
+
+
+def _waits_in_py4j(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if "py4j" in frame.f_code.co_filename:
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager

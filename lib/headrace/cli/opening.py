@@ -40,7 +40,7 @@ def opened_spark(settings: Settings, app: str, say: Callable[[str], None]) -> It
     say("starting Spark")
     spark = open_session(settings, f"headrace {app}")
     try:
-        with named_failures(), interruptible():
+        with interruptible(spark), named_failures():
             yield spark
     finally:
         spark.stop()
