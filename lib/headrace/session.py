@@ -51,7 +51,7 @@ def open_session(
     running = SparkSession.getActiveSession()
     if running is not None:
         return running
-    spark = settings.spark
+    spark, given = settings.spark, spark_submit_flags()
     options = dict(_ALWAYS)
     if spark.shuffle_partitions:
         options["spark.sql.shuffle.partitions"] = str(spark.shuffle_partitions)
@@ -63,7 +63,11 @@ def open_session(
     builder = SparkSession.builder.appName(app)
     for key, value in {**options, **(extra or {})}.items():
         builder = builder.config(key, value)
-    return builder.getOrCreate()
+    try:
+        return builder.getOrCreate()
+    finally:
+        # Flags that name a class archive are for this JVM alone, not for those of processes started from here.
+        os.environ["SPARK_SUBMIT_OPTS"] = given
 
 
 def _prepare_process(settings: Settings, options: dict[str, str], jars: list[Path]) -> None:
