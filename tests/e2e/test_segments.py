@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from online_retail_facts import SEGMENT_COUNTS
 
 from headrace import config
 from headrace.local.endpoints import store_endpoint
@@ -21,18 +22,6 @@ from .conftest import Shell
 pytestmark = [pytest.mark.spark, pytest.mark.dynamodb]
 
 DATA = Path(os.environ.get("HEADRACE_DATA", "/nonexistent")) / "online_retail" / "online-retail-dataset.csv.gz"
-COUNTS = {
-    "Hibernating": 1053,
-    "Loyal Customers": 795,
-    "Champions": 665,
-    "At Risk": 603,
-    "Potential Loyalists": 490,
-    "About to Sleep": 369,
-    "Need Attention": 190,
-    "Promising": 97,
-    "Can't Lose": 68,
-    "New Customers": 42,
-}
 NAMES = {
     r"[1-2][1-2]": "Hibernating",
     r"[1-2][3-4]": "At Risk",
@@ -100,7 +89,7 @@ def test_lookups_agree_with_pandas(shell: Shell, served: dict[str, Any], oracle:
 
 
 def test_every_segment_has_the_published_count(shell: Shell, served: dict[str, Any]) -> None:
-    assert served["counts"]["segment"] == COUNTS
+    assert served["counts"]["segment"] == SEGMENT_COUNTS
 
 
 def test_an_unknown_key_is_a_no(shell: Shell, served: dict[str, Any]) -> None:
