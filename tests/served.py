@@ -15,7 +15,7 @@ from published import promote, publish, version
 
 from headrace.serving.server import address, bind, server_of
 from headrace.stores.memory import MemoryStore
-from headrace.stores.port import Champion, LedgerEntry, Version
+from headrace.stores.port import Champion, Held, LedgerEntry, Progress
 
 TOKEN = "a-token-for-tests"
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
@@ -59,9 +59,12 @@ class Fragile:
     def ledger(self, definition: str) -> list[LedgerEntry]:
         return self.store.ledger(definition)
 
-    def read(self, definition: str, entities: Sequence[str]) -> dict[str, dict[int, Version]]:
+    def progress(self, definition: str, generation: int) -> Progress | None:
+        return self.store.progress(definition, generation)
+
+    def read_speed(self, definition: str, generation: int, entities: Sequence[str]) -> dict[str, Held]:
         self._pass()
-        return self.store.read(definition, entities)
+        return self.store.read_speed(definition, generation, entities)
 
     def _pass(self) -> None:
         self.asked += 1

@@ -106,6 +106,26 @@ class ChampionMoved(TransientError):
     """The champion item changed between reading and writing it."""
 
 
+class StreamRecreated(TerminalError):
+    """A topic was deleted and made anew: its positions mean other events now."""
+
+
+class RetentionGap(TerminalError):
+    """Events that were not counted yet are no longer held by the stream nor by the lake."""
+
+
+class IngestFenced(TerminalError):
+    """Another driver lands this stream now."""
+
+
+class Fenced(TerminalError):
+    """Another driver counts this generation now, or it was handed over."""
+
+
+class CannotCatchUp(AnswerIsNo):
+    """A candidate that has not counted what the champion has; the champion stays."""
+
+
 class EngineError(TransientError):
     """A local engine does not start or does not answer."""
 

@@ -6,7 +6,8 @@ from store_items import ReadsAndWrites
 from store_promoting import Promotions
 from store_publishing import Leases, Publications
 from store_purging import Purges
+from store_speed import Progresses, SpeedItems
 
 
-class StoreSuite(ReadsAndWrites, Leases, Publications, Promotions, Purges):
+class StoreSuite(ReadsAndWrites, Leases, Publications, Promotions, Purges, SpeedItems, Progresses):
     """What every serving store must do, whichever it is."""

@@ -18,12 +18,15 @@ ENTITY = "entity"
 _KEY = "_key"
 
 
-def states_by_entity(events: DataFrame, entity: str, features: Mapping[str, Aggregate]) -> DataFrame:
+def states_by_entity(
+    events: DataFrame, entity: str, features: Mapping[str, Aggregate], apart: Sequence[str] = ()
+) -> DataFrame:
     """Prepared events -> one state per feature and entity.
 
     In: the columns the features read, the column `entity` (any type, read as text; null is not counted), and for
-    Last and Window the lake's meta columns.
-    Out: `entity` string, not null, the key; one column per feature, its state of type `arrow_type`.
+    Last and Window the lake's meta columns. apart: further columns whose values are kept apart.
+    Out: `entity` string, not null, the key together with `apart`; one column per feature, its state of type
+    `arrow_type`.
     Raises DefinitionError for a column that is missing or of a type the feature cannot read. The job itself fails
     with a refusal that `explain_overflow` names when a state outgrows its exact range or bound.
     Streams: batch only (a micro-batch is a batch frame).
@@ -34,20 +37,20 @@ def states_by_entity(events: DataFrame, entity: str, features: Mapping[str, Aggr
     _check(events, features)
     types = dict(events.dtypes)
     counted = events.where(spark_column(entity).isNotNull())
-    by = spark_column(entity).cast("string").alias(ENTITY)
+    by = [spark_column(entity).cast("string").alias(ENTITY), *map(spark_column, apart)]
     plain = {name: feature for name, feature in features.items() if not isinstance(feature, Keyed)}
     lifted = [feature.spark_aggregate(types).alias(name) for name, feature in plain.items()]
     groups = _by_key(features, types)
     if not groups:
-        return counted.groupBy(by).agg(*lifted)
+        return counted.groupBy(*by).agg(*lifted)
     frames: list[DataFrame] = []
     for key, keyed in groups:
         inner = [feature.spark_aggregate(types).alias(name) for name, feature in keyed.items()]
-        by_key = counted.groupBy(by, key.alias(_KEY)).agg(*lifted, *inner)
-        frames.append(by_key.groupBy(ENTITY).agg(*_merged(plain, types), *_collected(keyed, types)))
+        by_key = counted.groupBy(*by, key.alias(_KEY)).agg(*lifted, *inner)
+        frames.append(by_key.groupBy(ENTITY, *apart).agg(*_merged(plain, types), *_collected(keyed, types)))
         plain, lifted = {}, []
     # Events with a null key stay in the groups, so every frame has every entity.
-    return _joined(frames, features)
+    return _joined(frames, features, apart)
 
 
 def merge_states(states: DataFrame, features: Mapping[str, Aggregate], types: Types) -> DataFrame:
@@ -108,6 +111,6 @@ def _collected(features: Mapping[str, Keyed], types: Types) -> list[Column]:
     return [feature.spark_collect(key, spark_column(name), types).alias(name) for name, feature in features.items()]
 
 
-def _joined(frames: Sequence[DataFrame], features: Mapping[str, Aggregate]) -> DataFrame:
-    whole = reduce(lambda left, right: left.join(right, on=ENTITY, how="inner"), frames)
-    return whole.select(ENTITY, *(spark_column(name) for name in features))
+def _joined(frames: Sequence[DataFrame], features: Mapping[str, Aggregate], apart: Sequence[str] = ()) -> DataFrame:
+    whole = reduce(lambda left, right: left.join(right, on=[ENTITY, *apart], how="inner"), frames)
+    return whole.select(ENTITY, *apart, *(spark_column(name) for name in features))

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from headrace.algebra import encode
 from headrace.definitions import Definition
-from headrace.definitions.finish import finish, outputs_json
+from headrace.definitions.finish import finish, stored_outputs
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -35,17 +35,13 @@ def finished(states: DataFrame, definition: Definition, theta: Theta) -> DataFra
     entities whose aggregate saw no value.
     """
     names = tuple(definition.features)
-    shows_features = definition.clock.kind != "reader"
 
     def table_of(table: pa.Table) -> pa.Table:
         done = finish(definition, dict(theta), table)
         features = done.select(list(names))
         prediction = done.drop_columns(["entity", *names])
         state = [encode(row) for row in table.select(list(names)).to_pylist()]
-        # Features shown at the reader's own now are finished at read time and never stored.
-        shown: list[dict[str, Any]] = features.to_pylist() if shows_features else [{}] * len(table)
-        said: list[dict[str, Any]] = prediction.to_pylist() if prediction.num_columns else [{}] * len(table)
-        outputs = [outputs_json(f, p) for f, p in zip(shown, said, strict=True)]
+        outputs = stored_outputs(definition, done)
         columns = {
             "entity": done["entity"],
             "state": pa.array(state, pa.binary()),

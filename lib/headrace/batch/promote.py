@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from headrace.errors import AnswerIsNo, ChampionMoved, StoreError
 from headrace.registry.promotion import successor
+from headrace.schemas import Vector
 from headrace.stores.port import Champion, LedgerEntry, Store
 from headrace.stores.publication import not_in_ledger
 
@@ -16,9 +18,10 @@ _ATTEMPTS = 10
 _Choice = Callable[[Champion, dict[int, LedgerEntry]], int]
 
 
-def promote(store: Store, definition: str, generation: int, *, now: datetime) -> Champion:
+def promote(store: Store, definition: str, generation: int, *, now: datetime, owed: Vector | None = None) -> Champion:
     """Make `generation` what readers see; the champion that stands now.
 
+    owed: what the champion before had counted of the stream and this one has not yet, so that answers say so.
     Raises StoreError for a generation that is not whole in this table, AnswerIsNo for one that was closed,
     ChampionMoved when others keep changing the champion.
     """
@@ -26,56 +29,40 @@ def promote(store: Store, definition: str, generation: int, *, now: datetime) ->
     def choose(_champion: Champion, _ledger: dict[int, LedgerEntry]) -> int:
         return generation
 
-    return _flip(store, definition, choose, now)
+    return _flip(store, definition, choose, now, owed)
 
 
-def rollback(store: Store, definition: str, to: int | None = None, *, now: datetime | None = None) -> Champion:
+def rollback(store: Store, definition: str, to: int | None = None, *, now: datetime) -> Champion:
     """Make a former champion the champion again: `to`, or the newest one below the present champion.
 
     Raises AnswerIsNo when there is none, when `to` never was champion, or when it was closed by a purge.
     """
 
     def choose(champion: Champion, ledger: dict[int, LedgerEntry]) -> int:
-        back = [g for g in champion.previous if g < champion.generation]
-        if to is None and back:
-            return back[0]
-        if to is not None and (to in champion.previous or to == champion.generation):
-            return to
-        closed = sorted(e.generation for e in ledger.values() if e.status == "closed")
-        if to in closed:
-            raise _closed(definition, to)
-        raise AnswerIsNo(
-            f"{definition!r} cannot be rolled back" + (f" to generation {to}" if to else ""),
-            found=f"champion {champion.generation or 'none'}, former champions {list(champion.previous) or 'none'}",
-            do=f"closed by purge: {closed}" if closed else "promote another generation instead",
-        )
+        return former(definition, champion, ledger, to)
 
-    return _flip(store, definition, choose, now)
+    return _flip(store, definition, choose, now, None)
 
 
-def _flip(store: Store, definition: str, choose: _Choice, now: datetime | None) -> Champion:
-    """Read, decide, write; anew when the champion moved in between."""
-    for left in reversed(range(_ATTEMPTS)):
-        # The champion before the ledger: an entry opened in between moves the epoch, and the write below fails.
-        champion = store.champion(definition)
-        ledger = {entry.generation: entry for entry in store.ledger(definition)}
-        generation = choose(champion, ledger)
-        if generation == champion.generation:
-            return champion
-        _check(definition, generation, ledger)
-        following = successor(champion, ledger.values(), generation)
-        try:
-            store.set_champion(definition, champion.epoch, following)
-        except ChampionMoved:
-            if not left:
-                raise
-            continue
-        log.info("champion of %s: %s -> %s, decided at %s", definition, champion.generation, generation, now)
-        return following
-    raise AssertionError("unreachable")
+def former(definition: str, champion: Champion, ledger: dict[int, LedgerEntry], to: int | None = None) -> int:
+    """The generation a rollback goes back to. Raises as `rollback`."""
+    back = [g for g in champion.previous if g < champion.generation]
+    if to is None and back:
+        return back[0]
+    if to is not None and (to in champion.previous or to == champion.generation):
+        return to
+    closed = sorted(e.generation for e in ledger.values() if e.status == "closed")
+    if to in closed:
+        raise _closed(definition, to)
+    raise AnswerIsNo(
+        f"{definition!r} cannot be rolled back" + (f" to generation {to}" if to else ""),
+        found=f"champion {champion.generation or 'none'}, former champions {list(champion.previous) or 'none'}",
+        do=f"closed by purge: {closed}" if closed else "promote another generation instead",
+    )
 
 
-def _check(definition: str, generation: int, ledger: dict[int, LedgerEntry]) -> None:
+def check_whole(definition: str, generation: int, ledger: dict[int, LedgerEntry]) -> LedgerEntry:
+    """The ledger entry of a generation that may become champion. Raises as `promote`."""
     entry = ledger.get(generation)
     if entry is None:
         raise not_in_ledger(definition, generation)
@@ -88,6 +75,29 @@ def _check(definition: str, generation: int, ledger: dict[int, LedgerEntry]) -> 
             expected="sealed",
             do=f"publish it: headrace publish {definition}",
         )
+    return entry
+
+
+def _flip(store: Store, definition: str, choose: _Choice, now: datetime, owed: Vector | None) -> Champion:
+    """Read, decide, write; anew when the champion moved in between."""
+    for left in reversed(range(_ATTEMPTS)):
+        # The champion before the ledger: an entry opened in between moves the epoch, and the write below fails.
+        champion = store.champion(definition)
+        ledger = {entry.generation: entry for entry in store.ledger(definition)}
+        generation = choose(champion, ledger)
+        if generation == champion.generation:
+            return champion
+        check_whole(definition, generation, ledger)
+        following = replace(successor(champion, ledger.values(), generation), owed=owed or Vector())
+        try:
+            store.set_champion(definition, champion.epoch, following)
+        except ChampionMoved:
+            if not left:
+                raise
+            continue
+        log.info("champion of %s: %s -> %s, decided at %s", definition, champion.generation, generation, now)
+        return following
+    raise AssertionError("unreachable")
 
 
 def _closed(definition: str, generation: int) -> AnswerIsNo:

@@ -17,7 +17,7 @@ from headrace.batch.tasks import interruptible, watching
 from headrace.config import PublishSettings, StoreSettings
 from headrace.errors import HeadraceError, StoreError, StoreUnavailable, TransientError
 from headrace.registry import Generation
-from headrace.stores import open_store
+from headrace.stores import Opening
 from headrace.stores.port import TOMBSTONE, LedgerEntry, Store, Version, Write, WriteReport
 
 if TYPE_CHECKING:
@@ -48,18 +48,6 @@ class PublishReport:
     seconds: float
 
 
-@dataclass(frozen=True)
-class _Opening:
-    """How to open the store, on the driver and on an executor; travels pickled."""
-
-    settings: StoreSettings
-    endpoint: str | None
-    retry_s: float
-
-    def open(self) -> Store:
-        return open_store(self.settings, self.endpoint, retry_s=self.retry_s)
-
-
 def publish(
     spark: SparkSession,
     store_settings: StoreSettings,
@@ -84,7 +72,7 @@ def publish(
         raise StoreError("a store in memory cannot be written from executors", do="set store.kind=dynamodb")
     started = monotonic()
     definition, number = generation.manifest.definition, generation.manifest.generation
-    opening = _Opening(store_settings, endpoint, settings.retry_s)
+    opening = Opening(store_settings, endpoint, settings.retry_s)
     store = opening.open()
     try:
         if store_settings.create_table:
@@ -179,7 +167,7 @@ def _write(
     generation: Generation,
     heartbeat: Heartbeat,
     *,
-    opening: _Opening,
+    opening: Opening,
     progress: bool,
 ) -> dict[str, int]:
     """Write every change from the executors; the counts of all tasks together."""

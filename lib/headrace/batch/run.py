@@ -12,7 +12,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from headrace.batch.ingest import IngestReport, ingest
-from headrace.batch.promote import promote
 from headrace.batch.publish import PublishReport, publish
 from headrace.batch.train import Trained, train
 from headrace.config import Settings
@@ -50,14 +49,15 @@ def run(
     *,
     owner: str,
     say: Say,
+    promote: Callable[[Store, int], Champion],
     replace: bool = False,
     disjoint: bool = False,
     retrain: bool = False,
 ) -> Ran:
     """Land `source` (None: what is in the lake already), train, publish and promote.
 
-    The serving store must answer before any work begins. retrain: make a new generation although one with the
-    fingerprint of this run is there.
+    The serving store must answer before any work begins. promote: makes a published generation the champion.
+    retrain: make a new generation although one with the fingerprint of this run is there.
     """
     seconds: dict[str, float] = {}
     endpoint = store_endpoint(settings)
@@ -73,12 +73,15 @@ def run(
                     spark, settings, definition, source, now=datetime.now(UTC), replace=replace, disjoint=disjoint
                 )
         with _timed(seconds, "train", say):
-            trained = train_next(spark, settings, definition, store, now=datetime.now(UTC), retrain=retrain)
+            base = usable(settings, definition.name, before.generation)
+            trained = train_next(spark, settings, definition, store, now=datetime.now(UTC), base=base, retrain=retrain)
         generation = trained.generation.manifest.generation
         with _timed(seconds, "publish", say):
-            published = publish_on_base(spark, settings, trained.generation, owner=owner, endpoint=endpoint, say=say)
+            published = publish_on_base(
+                spark, settings, trained.generation, owner=owner, endpoint=endpoint, say=say, base=base
+            )
         with _timed(seconds, "promote", say):
-            after = promote(store, definition.name, generation, now=datetime.now(UTC))
+            after = promote(store, generation)
     finally:
         store.close()
     return Ran(ingested, trained, published, before, after, seconds)
@@ -91,30 +94,30 @@ def train_next(
     store: Store,
     *,
     now: datetime,
+    base: Generation | None,
     retrain: bool = True,
 ) -> Trained:
-    """Train on top of the champion, with a number above every one the registry and the table have seen."""
+    """Train on top of the champion's files, with a number above every one the registry and the table have seen."""
     champion = store.champion(definition.name)
     return train(
         spark,
         settings,
         definition,
         now=now,
-        base=champion_generation(settings, definition.name, champion),
+        base=base,
         above=max((entry.generation for entry in store.ledger(definition.name)), default=0),
         reusable=frozenset() if retrain else reusable_generations(settings, definition.name, store, champion),
     )
 
 
-def champion_generation(settings: Settings, name: str, champion: Champion) -> Generation | None:
-    """The champion's sealed files, or None: without a champion, or where this registry does not have it."""
-    if not champion.generation:
+def usable(settings: Settings, name: str, generation: int | None) -> Generation | None:
+    """A generation's sealed files as a base, or None where this registry does not have them whole."""
+    if not generation:
         return None
     try:
-        return Registry(settings.registry).load(name, champion.generation)
+        return Registry(settings.registry).load(name, generation)
     except RegistryError as error:
-        # The table knows a champion this registry lacks: train without a base and publish in full.
-        log.warning("the champion's files are not usable as a base, so the next publication is in full: %s", error)
+        log.warning("generation %d is not usable as a base, so the publication is in full: %s", generation, error)
         return None
 
 
@@ -134,13 +137,12 @@ def publish_on_base(
     owner: str,
     endpoint: str | None,
     say: Say,
+    base: Generation | None = None,
 ) -> PublishReport:
-    """Publish a generation against the base its manifest names, where this registry still has that."""
+    """Publish a generation against the base its manifest names: `base` if it is that, else from this registry."""
     manifest = generation.manifest
-    registry = Registry(settings.registry)
-    base = None
-    if manifest.base in registry.sealed(manifest.definition):
-        base = registry.load(manifest.definition, manifest.base)
+    if manifest.base is None or base is None or base.manifest.generation != manifest.base:
+        base = usable(settings, manifest.definition, manifest.base)
     return publish(
         spark,
         settings.store,

@@ -49,6 +49,7 @@ def run(
     from headrace.batch.outcome import report_run
     from headrace.batch.run import run as run_all
     from headrace.report import summary
+    from headrace.speed.handover import Waiting, promote
 
     loaded = load(definition)
     source, note = source_of(loaded, path, settings)
@@ -61,6 +62,9 @@ def run(
             source,
             owner=owner_name(),
             say=say,
+            promote=lambda store, generation: promote(
+                store, loaded.name, generation, now=now(), waiting=Waiting(settings.stream.handover_s)
+            ),
             replace=replace,
             disjoint=disjoint,
             retrain=retrain,
@@ -97,11 +101,12 @@ def ingest(
 @with_settings
 def train(settings: Settings, definition: str, as_json: bool) -> None:
     """Train DEFINITION on one snapshot of the lake and seal a generation; nothing is served by it yet."""
-    from headrace.batch.run import train_next
+    from headrace.batch.run import train_next, usable
 
     loaded = load(definition)
     with opened_spark(settings, f"train {loaded.name}", say_steps(as_json)) as spark, opened_store(settings) as store:
-        generation = train_next(spark, settings, loaded, store, now=now()).generation
+        base = usable(settings, loaded.name, store.champion(loaded.name).generation)
+        generation = train_next(spark, settings, loaded, store, now=now(), base=base).generation
     manifest = generation.manifest
     said = {"generation": manifest.generation, "entities": manifest.entities, "metrics": manifest.metrics}
     show(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from headrace.cli.options import definition_argument, generation_option, json_op
 from headrace.cli.output import fields, say_steps, show
 from headrace.config import Settings
 
+if TYPE_CHECKING:
+    from headrace.stores.port import Champion
+
 
 @click.command()
 @definition_argument
@@ -18,37 +22,41 @@ from headrace.config import Settings
 @json_option
 @with_settings
 def promote(settings: Settings, definition: str, generation: int | None, as_json: bool) -> None:
-    """Make a published generation of DEFINITION the champion, in one conditional write."""
-    from headrace.batch.promote import promote as move
+    """Make a published generation of DEFINITION the champion, in one conditional write.
+
+    Where a stream keeps the champion current, it waits until the generation has counted all that the champion has.
+    """
+    from headrace.speed.handover import Waiting
+    from headrace.speed.handover import promote as hand_over
 
     name = name_of(definition)
     with opened_store(settings) as store:
         sealed = [entry.generation for entry in store.ledger(name) if entry.status == "sealed"]
-        champion = move(store, name, generation or max(sealed, default=0), now=now())
-    show(
-        as_json,
-        {"generation": champion.generation, "epoch": champion.epoch},
-        lambda: f"generation {champion.generation} is the champion of {name}",
-    )
+        chosen = generation or max(sealed, default=0)
+        champion = hand_over(store, name, chosen, now=now(), waiting=Waiting(settings.stream.handover_s))
+    _say_champion(as_json, champion, f"generation {champion.generation} is the champion of {name}")
 
 
 @click.command()
 @definition_argument
 @click.option("--to", "generation", type=int, metavar="N", help="Which former champion [default: the last one].")
+@click.option("--now", "at_once", is_flag=True, help="Do not wait for its stream; answers say stale until it is there.")
 @json_option
 @with_settings
-def rollback(settings: Settings, definition: str, generation: int | None, as_json: bool) -> None:
+def rollback(settings: Settings, definition: str, generation: int | None, at_once: bool, as_json: bool) -> None:
     """Go back to a former champion of DEFINITION, in one conditional write."""
-    from headrace.batch.promote import rollback as go_back
+    from headrace.speed.handover import Waiting
+    from headrace.speed.handover import rollback as go_back
 
     name = name_of(definition)
+    waiting = None if at_once else Waiting(settings.stream.handover_s)
     with opened_store(settings) as store:
-        champion = go_back(store, name, generation, now=now())
-    show(
-        as_json,
-        {"generation": champion.generation, "epoch": champion.epoch},
-        lambda: f"back to generation {champion.generation} of {name}",
-    )
+        champion = go_back(store, name, generation, now=now(), waiting=waiting)
+    _say_champion(as_json, champion, f"back to generation {champion.generation} of {name}")
+
+
+def _say_champion(as_json: bool, champion: Champion, text: str) -> None:
+    show(as_json, {"generation": champion.generation, "epoch": champion.epoch}, lambda: text)
 
 
 @click.command()

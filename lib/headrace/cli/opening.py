@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -32,13 +32,19 @@ def now() -> datetime:
 
 
 @contextmanager
-def opened_spark(settings: Settings, app: str, say: Callable[[str], None]) -> Iterator[SparkSession]:
+def opened_spark(
+    settings: Settings,
+    app: str,
+    say: Callable[[str], None],
+    jars: Sequence[str] = ("delta",),
+    extra: Mapping[str, str] | None = None,
+) -> Iterator[SparkSession]:
     from headrace.batch.tasks import interruptible
     from headrace.session import open_session
     from headrace.sources.failures import named_failures
 
     say("starting Spark")
-    spark = open_session(settings, f"headrace {app}")
+    spark = open_session(settings, f"headrace {app}", jars, extra)
     try:
         with interruptible(spark), named_failures():
             yield spark

@@ -55,6 +55,25 @@ class ServeSettings(_Section):
     max_body_bytes: int = Field(ge=1024)
 
 
+class KafkaSettings(_Section):
+    bootstrap: str
+    security: Literal["plaintext", "tls", "sasl_tls", "msk_iam"]
+    mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"]
+    username_secret: str
+    password_secret: str
+    ca_file: str
+    max_per_trigger: int = Field(ge=0)
+    max_ahead_s: int = Field(ge=0)
+
+
+class StreamSettings(_Section):
+    update_interval_s: float = Field(ge=0)
+    ingest_interval_s: float = Field(ge=0)
+    heartbeat_s: float = Field(gt=0)
+    metrics_port: int = Field(ge=0, le=65535)
+    handover_s: float = Field(gt=0)
+
+
 class EnginesSettings(_Section):
     kafka_heap_mb: int = Field(ge=128)
     dynamodb_heap_mb: int = Field(ge=64)
@@ -72,6 +91,8 @@ class Settings(_Section):
     ingest: IngestSettings
     publish: PublishSettings
     serve: ServeSettings
+    kafka: KafkaSettings
+    stream: StreamSettings
     engines: EnginesSettings
 
     @property

@@ -44,6 +44,7 @@ def describe(definition: Definition) -> dict[str, Any]:
             "name": definition.source.name,
             "schema": definition.source.schema.describe(),
             "history": definition.source.history.name if definition.source.history is not None else None,
+            "payload": definition.source.payload,
         },
         "features": [{"name": name, "aggregate": f.describe()} for name, f in definition.features.items()],
         "learner": definition.learner.describe() if definition.learner is not None else None,

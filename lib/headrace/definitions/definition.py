@@ -59,11 +59,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Stream:
-    """A named log of events in the lake (`events/<name>`), its columns, and its history."""
+    """A named log of events: its topic, its table in the lake (`events/<name>`), its columns, its history.
+
+    payload: how a record of the topic spells an event.
+    """
 
     name: str
     schema: Schema
     history: Table | None = None
+    payload: Literal["json", "avro"] = "json"
 
 
 # A pure, stateless transform of events, the same in batch and in the stream. A row it does not want counted

@@ -64,6 +64,19 @@ def outputs_json(features: Mapping[str, Any], prediction: Mapping[str, Any]) -> 
     return json.dumps(shown, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
+def stored_outputs(definition: Definition, done: pa.Table) -> list[str]:
+    """The canonical JSON text that is stored of each row `finish` gave.
+
+    Features shown at the reader's own now are finished at read time, and left out here.
+    """
+    names = list(definition.features)
+    shows_features = definition.clock.kind != "reader"
+    prediction = done.drop_columns([ENTITY, *names])
+    shown: list[dict[str, Any]] = done.select(names).to_pylist() if shows_features else [{}] * len(done)
+    said: list[dict[str, Any]] = prediction.to_pylist() if prediction.num_columns else [{}] * len(done)
+    return [outputs_json(f, p) for f, p in zip(shown, said, strict=True)]
+
+
 def _features(definition: Definition, states: pa.Table, clock: Clock, theta: Mapping[str, Any]) -> dict[str, pa.Array]:
     return {name: a.finish(_whole(states[name]), clock, theta["types"]) for name, a in definition.features.items()}
 

@@ -1,8 +1,9 @@
-"""Where the serving store answers, as the settings say."""
+"""Where the serving store and Kafka answer, as the settings say."""
 
 from __future__ import annotations
 
 from headrace.config import Settings
+from headrace.errors import ConfigError
 
 ENGINE = "engine"
 
@@ -21,3 +22,19 @@ def store_endpoint(settings: Settings) -> str | None:
     from headrace.local.engines import endpoint
 
     return endpoint("dynamodb", settings)
+
+
+def kafka_bootstrap(settings: Settings) -> str:
+    """The addresses of the Kafka brokers.
+
+    Raises ConfigError where none is configured, EngineError, naming `headrace up kafka`, when the local engine is
+    asked for and does not answer.
+    """
+    configured = settings.kafka.bootstrap
+    if not configured:
+        raise ConfigError("no Kafka broker is configured", do="set kafka.bootstrap=HOST:PORT")
+    if configured != ENGINE:
+        return configured
+    from headrace.local.engines import endpoint
+
+    return endpoint("kafka", settings)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
+from functools import reduce
 from typing import Any
 
 from headrace.serving.merge import Generation
 
 
-def features_at(generation: Generation, state: bytes, now: datetime) -> dict[str, Any]:
-    """The features of one entity, finished from its stored state at `now` in the definition's zone.
+def features_at(generation: Generation, states: Sequence[bytes], now: datetime) -> dict[str, Any]:
+    """The features of one entity, finished from its stored states at `now` in the definition's zone.
 
-    state: canonical bytes as `algebra.encode` made them. The values are spelled as in stored outputs.
+    states: of batch and speed layer, canonical bytes as `algebra.encode` made them, at least one. The values are
+    spelled as in stored outputs.
     """
     import pyarrow as pa
 
@@ -21,9 +24,10 @@ def features_at(generation: Generation, state: bytes, now: datetime) -> dict[str
 
     types = generation.theta["types"]
     clock = Clock(now, generation.theta["zone"])
-    states = decode(state)
+    decoded = [decode(state) for state in states]
+    whole = {name: reduce(a.merge, (one[name] for one in decoded)) for name, a in generation.aggregates.items()}
     features = {
-        name: aggregate.finish(pa.array([states[name]], type=aggregate.arrow_type(types)), clock, types)[0].as_py()
+        name: aggregate.finish(pa.array([whole[name]], type=aggregate.arrow_type(types)), clock, types)[0].as_py()
         for name, aggregate in generation.aggregates.items()
     }
     shown: dict[str, Any] = json.loads(outputs_json(features, {}))["features"]

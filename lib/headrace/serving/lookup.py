@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from headrace.errors import AnswerIsNo, InputError, StoreError
-from headrace.serving.merge import Answer, Generation, answer, iso
-from headrace.stores.port import Champion, LedgerEntry, Version
+from headrace.serving.merge import Answer, Generation, Served, answer, iso
+from headrace.stores.port import Champion, Held, LedgerEntry, Progress
 
 MAX_ENTITIES = 100
 # A partition key of DynamoDB is at most 2,048 bytes of UTF-8; ours is `<definition>#<entity>`.
@@ -26,7 +26,9 @@ class Readable(Protocol):
 
     def ledger(self, definition: str) -> list[LedgerEntry]: ...
 
-    def read(self, definition: str, entities: Sequence[str]) -> dict[str, dict[int, Version]]: ...
+    def progress(self, definition: str, generation: int) -> Progress | None: ...
+
+    def read_speed(self, definition: str, generation: int, entities: Sequence[str]) -> dict[str, Held]: ...
 
 
 class UnknownDefinition(AnswerIsNo):
@@ -38,11 +40,10 @@ class UnknownKey(AnswerIsNo):
 
 
 @dataclass(frozen=True)
-class Served:
-    """What one request reads once and uses for every key: the pointer and the generation it names."""
+class _Kept:
+    """A pointer in the cache, and the monotonic seconds it was read at."""
 
-    champion: Champion
-    generation: Generation
+    served: Served
     read_at: float
 
 
@@ -73,7 +74,7 @@ class Lookups:
         self._clock = clock
         self._elapsed = elapsed
         self._lock = threading.Lock()
-        self._held: dict[str, Served] = {}
+        self._held: dict[str, _Kept] = {}
         self._flights: dict[str, Future[Served]] = {}
 
     def one(self, definition: str, entity: str) -> Answer:
@@ -97,13 +98,13 @@ class Lookups:
         for entity in asked:
             _check_key(definition, entity)
         served = self._served(definition)
-        versions = self._store.read(definition, asked) if asked else {}
+        number = served.champion.generation
+        held = self._store.read_speed(definition, number, asked) if asked else {}
         now = self._clock()
         answers: list[Answer] = []
         missing: list[str] = []
         for entity in asked:
-            held = versions.get(entity, {})
-            found = answer(definition, entity, served.champion, served.generation, held, now=now)
+            found = answer(definition, entity, served, held.get(entity, Held()), now=now)
             if found is None:
                 missing.append(entity)
             else:
@@ -118,10 +119,11 @@ class Lookups:
         return {
             "definition": definition,
             "generation": generation.number,
-            "vector": generation.cut,
-            "as_of": iso(generation.as_of),
-            "age_s": generation.age_s(now),
-            "stale": generation.stale(now),
+            "cut": generation.cut,
+            "vector": served.vector.to_json(),
+            "as_of": iso(served.as_of),
+            "age_s": served.age_s(now),
+            "stale": served.stale(now),
             "max_age_s": generation.max_age_s,
             "clock": generation.clock,
             "theta": {name: generation.theta.get(name) for name in ("reference", "zone", "types")},
@@ -139,7 +141,7 @@ class Lookups:
     def held(self) -> Mapping[str, Served]:
         """The pointer last read of every definition that was asked for, for metrics."""
         with self._lock:
-            return dict(self._held)
+            return {definition: kept.served for definition, kept in self._held.items()}
 
     def _served(self, definition: str) -> Served:
         """The pointer of this request, from the cache while it is young; one thread reads for all that wait."""
@@ -148,7 +150,7 @@ class Lookups:
         with self._lock:
             held = self._held.get(definition)
             if held is not None and self._elapsed() - held.read_at < self._cache_s:
-                return held
+                return held.served
             flight = self._flights.get(definition)
             reads = flight is None
             if flight is None:
@@ -165,7 +167,7 @@ class Lookups:
         flight.set_result(served)
         return served
 
-    def _fetch(self, definition: str) -> Served:
+    def _fetch(self, definition: str) -> _Kept:
         read_at = self._elapsed()
         champion = self._store.champion(definition)
         if champion.generation == 0:
@@ -175,25 +177,28 @@ class Lookups:
                 f"nothing is served under definition {definition!r}",
                 do=f"check the spelling, or make it: headrace run {definition}",
             )
-        held = self._held.get(definition)
-        if held is not None and (held.champion.generation, held.champion.epoch) == (
-            champion.generation,
-            champion.epoch,
-        ):
-            return Served(champion, held.generation, read_at)
+        progress = self._store.progress(definition, champion.generation)
+        return _Kept(Served(champion, self._generation(definition, champion), progress), read_at)
+
+    def _generation(self, definition: str, champion: Champion) -> Generation:
+        """The champion's generation, from the cache while the champion is the same."""
+        kept = self._held.get(definition)
+        before = kept.served.champion if kept is not None else Champion()
+        if kept is not None and (before.generation, before.epoch) == (champion.generation, champion.epoch):
+            return kept.served.generation
         for entry in self._store.ledger(definition):
             if entry.generation == champion.generation:
-                return Served(champion, Generation.of(entry), read_at)
+                return Generation.of(entry)
         raise StoreError(
             f"the champion of {definition!r} is not in the table's ledger",
             found=f"generation {champion.generation}",
             do=f"publish the definition again: headrace run {definition}",
         )
 
-    def _keep(self, definition: str, served: Served) -> Served:
+    def _keep(self, definition: str, kept: _Kept) -> Served:
         with self._lock:
-            self._held[definition] = served
-        return served
+            self._held[definition] = kept
+        return kept.served
 
     def _land(self, definition: str) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""How a stored item becomes an answer: the champion chooses the version, its generation says cut and age. Pure."""
+"""How stored items become an answer: the champion chooses the layer, and the answer says what is counted. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import StoreError
-from headrace.stores.port import Champion, LedgerEntry, Version
+from headrace.schemas import Vector
+from headrace.stores.port import Champion, Held, LedgerEntry, Progress
 
 if TYPE_CHECKING:
     from headrace.algebra import Aggregate
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 class Answer:
     """What is served for one entity.
 
-    `generation` is the champion: its cut is `vector` and its theta made the prediction, also where the stored
-    version is older because nothing changed since. `as_of` is the arrival time up to which everything is counted.
+    `generation` is the champion, whose theta made the prediction, also where the stored version is older because
+    nothing changed since. `vector` tells what is counted: for each log every event of the entity below it, and none
+    from it on. `layer` is where the prediction comes from. `as_of` is the arrival time up to which everything counts.
     """
 
     definition: str
@@ -93,13 +95,6 @@ class Generation:
                 f"the ledger entry of generation {entry.generation} cannot be read", found=repr(error)
             ) from error
 
-    def age_s(self, now: datetime) -> float:
-        """Seconds from `as_of` to `now`, to the millisecond; 0 when the reader's clock is behind."""
-        return max(0.0, round((now - self.as_of).total_seconds(), 3))
-
-    def stale(self, now: datetime) -> bool:
-        return self.max_age_s is not None and self.age_s(now) > self.max_age_s
-
     @cached_property
     def aggregates(self) -> dict[str, Aggregate]:
         """The features as archived with the generation, for a definition whose clock is the reader's."""
@@ -108,47 +103,80 @@ class Generation:
         return features_from(dict(self.description))
 
 
-def answer(
-    definition: str,
-    entity: str,
-    champion: Champion,
-    generation: Generation,
-    versions: Mapping[int, Version],
-    *,
-    now: datetime,
-) -> Answer | None:
-    """The answer for one entity, or None when the champion sees no version of it, or a tombstone.
+@dataclass(frozen=True)
+class Served:
+    """What one request reads once and uses for every key: the pointer, its generation, and how far its stream is.
 
-    `generation` is the champion's. With clock `reader` the features are finished at `now` from the stored state;
-    the prediction is always what was stored. Raises StoreError for outputs that are not as published.
+    The progress must have been read before the items are: an item may only have counted more since.
     """
-    chosen = champion.choose(versions)
-    if chosen is None or chosen[1].is_tombstone:
+
+    champion: Champion
+    generation: Generation
+    progress: Progress | None = None
+
+    @property
+    def vector(self) -> Vector:
+        """What is counted of every entity."""
+        return self.progress.vector if self.progress is not None else Vector.from_json(self.generation.cut)
+
+    @property
+    def as_of(self) -> datetime:
+        as_of = self.generation.as_of
+        return as_of if self.progress is None else max(as_of, self.progress.as_of)
+
+    def age_s(self, now: datetime) -> float:
+        """Seconds from `as_of` to `now`, to the millisecond; 0 when the reader's clock is behind."""
+        return max(0.0, round((now - self.as_of).total_seconds(), 3))
+
+    def stale(self, now: datetime) -> bool:
+        """Whether the answer is older than the definition allows, or lacks what was served before a flip at once."""
+        max_age_s = self.generation.max_age_s
+        too_old = max_age_s is not None and self.age_s(now) > max_age_s
+        return too_old or not self.vector.covers(self.champion.owed)
+
+
+def answer(definition: str, entity: str, served: Served, held: Held, *, now: datetime) -> Answer | None:
+    """The answer for one entity, or None when the champion sees no version of it, or a tombstone, and no event since.
+
+    held: the batch versions, and the speed item of the champion's generation. With clock `reader` the features are
+    finished at `now` from the stored states; the prediction is always what was stored.
+    Raises StoreError for outputs that are not as published.
+    """
+    chosen = served.champion.choose(held.versions)
+    batch = chosen[1] if chosen is not None and not chosen[1].is_tombstone else None
+    speed, generation = held.speed, served.generation
+    if speed is not None:
+        stored, vector = speed.outputs, served.vector.join(speed.vector)
+    elif batch is not None:
+        stored, vector = batch.outputs or "", served.vector
+    else:
         return None
-    stored = chosen[1]
+    where = "the speed item" if speed is not None or chosen is None else f"version {chosen[0]}"
     try:
-        outputs = json.loads(stored.outputs or "")
+        outputs = json.loads(stored)
         features, prediction = outputs["features"], outputs["prediction"]
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"the outputs of an entity of {definition!r} cannot be read",
-            found=f"{type(error).__name__} in version {chosen[0]}",
+            found=f"{type(error).__name__} in {where}",
             do=f"publish the definition again: headrace run {definition}",
         ) from error
-    if generation.clock == "reader" and stored.state is not None:
+    if generation.clock == "reader":
         from headrace.serving.display import features_at
 
-        features = features_at(generation, stored.state, now)
+        held_states = (batch.state if batch is not None else None, speed.state if speed is not None else None)
+        features = features_at(generation, [state for state in held_states if state is not None], now)
     return Answer(
         definition=definition,
         entity=entity,
         prediction=prediction,
         features=features,
-        generation=champion.generation,
-        vector=generation.cut,
-        as_of=generation.as_of,
-        age_s=generation.age_s(now),
-        stale=generation.stale(now),
+        generation=served.champion.generation,
+        vector=vector.to_json(),
+        as_of=served.as_of,
+        age_s=served.age_s(now),
+        stale=served.stale(now),
+        layer="batch" if speed is None else "speed",
     )
 
 

@@ -59,6 +59,6 @@ class _Pointers(Collector):
         )
         for definition, served in sorted(self._lookups.held().items()):
             champion.add_metric([definition], served.champion.generation)
-            age.add_metric([definition], served.generation.age_s(self._clock()))
+            age.add_metric([definition], served.age_s(self._clock()))
         yield champion
         yield age

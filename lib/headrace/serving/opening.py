@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from headrace.errors import HeadraceError, StoreUnavailable
-from headrace.stores.port import Champion, LedgerEntry, Store, Version
+from headrace.stores.port import Champion, Held, LedgerEntry, Progress, Store
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,11 @@ class OpeningStore:
     def ledger(self, definition: str) -> list[LedgerEntry]:
         return self._opened().ledger(definition)
 
-    def read(self, definition: str, entities: Sequence[str]) -> dict[str, dict[int, Version]]:
-        return self._opened().read(definition, entities)
+    def progress(self, definition: str, generation: int) -> Progress | None:
+        return self._opened().progress(definition, generation)
+
+    def read_speed(self, definition: str, generation: int, entities: Sequence[str]) -> dict[str, Held]:
+        return self._opened().read_speed(definition, generation, entities)
 
     def close(self) -> None:
         """Close the store if it was opened."""

@@ -7,14 +7,29 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from headrace.errors import StoreError
+from headrace.schemas import Vector
 from headrace.stores import items, publication
 from headrace.stores.connection import Again, Connection, NoTable, Refusal
-from headrace.stores.items import Item
-from headrace.stores.port import Champion, Lease, LedgerEntry, Status, Version, Write, WriteReport, padded
-from headrace.stores.statements import Bulk, RemoveVersions, SetVersion
+from headrace.stores.items import Item, speed_of
+from headrace.stores.port import (
+    Champion,
+    Held,
+    Lease,
+    LedgerEntry,
+    Progress,
+    SpeedItem,
+    SpeedReport,
+    Status,
+    Version,
+    Write,
+    WriteReport,
+    padded,
+)
+from headrace.stores.statements import Bulk, GuardedWrite, RemoveSpeed, RemoveVersions, SetVersion
 
 T = TypeVar("T")
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
@@ -63,37 +78,13 @@ class DynamoDBStore:
         return [items.entry_of(item) for item in self._pages("Query", query)]
 
     def read(self, definition: str, entities: Sequence[str]) -> dict[str, dict[int, Version]]:
-        by_pk = {items.batch_pk(definition, entity): entity for entity in entities}
-        publication.check_read(len(by_pk))
-        fitting = [pk for pk in by_pk if len(pk.encode("utf-8", "surrogatepass")) <= items.MAX_KEY_BYTES]
-        left = [items.key(pk, items.BATCH) for pk in fitting]
-        found: dict[str, dict[int, Version]] = {}
-
-        def attempt() -> None:
-            nonlocal left
-            request = {"RequestItems": {self._table: {"Keys": left, "ConsistentRead": True}}}
-            answer = self._connection.once("BatchGetItem", request)
-            for item in answer["Responses"].get(self._table, []):
-                found[by_pk[item["pk"]["S"]]] = items.versions_of(item)
-            left = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
-            if left:
-                raise Again(f"{len(left)} keys were not processed")
-
-        if left:
-            self._checked(lambda: self._connection.repeating(attempt, READ_S))
-        return found
+        by_pk = _by_pk(definition, entities)
+        found = self._batch_get([items.key(pk, items.BATCH) for pk in by_pk])
+        return {by_pk[item["pk"]["S"]]: items.versions_of(item) for item in found}
 
     def scan(self, definition: str, segment: int = 0, segments: int = 1) -> Iterator[tuple[str, dict[int, Version]]]:
-        prefix = items.batch_pk(definition, "")
-        request = {
-            "ConsistentRead": True,
-            "Segment": segment,
-            "TotalSegments": segments,
-            "FilterExpression": "begins_with(pk, :pk) AND sk = :sk",
-            "ExpressionAttributeValues": {":pk": items.text(prefix), ":sk": items.text(items.BATCH)},
-        }
-        for item in self._pages("Scan", request):
-            yield item["pk"]["S"].removeprefix(prefix), items.versions_of(item)
+        for entity, item in self._scanned(definition, items.BATCH, segment, segments):
+            yield entity, items.versions_of(item)
 
     # -- the publisher ------------------------------------------------------------------------
     def lease(self, definition: str) -> Lease | None:
@@ -159,6 +150,68 @@ class DynamoDBStore:
         if not self._conditionally("UpdateItem", update):
             raise publication.not_in_ledger(definition, generation)
 
+    # -- the speed layer ----------------------------------------------------------------------
+    def read_speed(self, definition: str, generation: int, entities: Sequence[str]) -> dict[str, Held]:
+        by_pk = _by_pk(definition, entities)
+        speed = items.SPEED + padded(generation)
+        found: dict[str, Held] = {}
+        for item in self._batch_get([items.key(pk, sk) for pk in by_pk for sk in (items.BATCH, speed)]):
+            entity = by_pk[item["pk"]["S"]]
+            held = found.get(entity, Held())
+            if item["sk"]["S"] == speed:
+                found[entity] = replace(held, speed=items.speed_of(item))
+            else:
+                found[entity] = replace(held, versions=items.versions_of(item))
+        return found
+
+    def write_speed(self, definition: str, generation: int, items: Mapping[str, SpeedItem]) -> SpeedReport:
+        changes = [GuardedWrite(self._table, definition, generation, entity, item) for entity, item in items.items()]
+        written = self._checked(lambda: self._bulk.carry_out(changes))
+        refused = {change.entity: change.standing for change in changes if change.refused}
+        # An INSERT that is refused may come without the item that stands.
+        unknown = [entity for entity, standing in refused.items() if standing is None]
+        read: dict[str, Held] = {}
+        for start in range(0, len(unknown), publication.MAX_READ):
+            read |= self.read_speed(definition, generation, unknown[start : start + publication.MAX_READ])
+        standing = {
+            entity: speed_of(item) if item is not None else read.get(entity, Held()).speed
+            for entity, item in refused.items()
+        }
+        return SpeedReport(standing, replace(written, items=written.items - len(refused)))
+
+    def scan_speed(
+        self, definition: str, generation: int, segment: int = 0, segments: int = 1
+    ) -> Iterator[tuple[str, SpeedItem]]:
+        for entity, item in self._scanned(definition, items.SPEED + padded(generation), segment, segments):
+            yield entity, items.speed_of(item)
+
+    def remove_speed(self, definition: str, generation: int, entities: Iterable[str]) -> WriteReport:
+        changes = (RemoveSpeed(self._table, definition, generation, entity) for entity in entities)
+        return self._checked(lambda: self._bulk.carry_out(changes))
+
+    def progress(self, definition: str, generation: int) -> Progress | None:
+        item = self._get(definition, items.PROGRESS + padded(generation))
+        return items.progress_of(item) if item else None
+
+    def take_over(self, definition: str, generation: int, owner: str, start: Vector, as_of: datetime) -> Progress:
+        def attempt() -> Progress:
+            standing = self.progress(definition, generation)
+            taken = publication.taken_over(standing, definition, generation, owner=owner, start=start, as_of=as_of)
+            if not self._put_progress(taken, standing.epoch if standing else 0):
+                raise Again("another driver took over meanwhile")
+            return taken
+
+        return self._connection.repeating(attempt, READ_S)
+
+    def advance(self, progress: Progress) -> None:
+        if not self._put_progress(progress, progress.epoch):
+            raise publication.fenced(progress, self.progress(progress.definition, progress.generation))
+
+    def _put_progress(self, progress: Progress, expected_epoch: int) -> bool:
+        """Whether the item stood at that epoch (0: did not stand)."""
+        put = {"TableName": self._table, "Item": items.progress_item(progress), **_epoch_is(expected_epoch)}
+        return self._conditionally("PutItem", put)
+
     # -- the champion and the purge -----------------------------------------------------------
     def set_champion(self, definition: str, expected_epoch: int, champion: Champion) -> None:
         publication.check_succession(expected_epoch, champion)
@@ -192,6 +245,36 @@ class DynamoDBStore:
     def _get(self, pk: str, sk: str) -> Item:
         item: Item = self._call("GetItem", {"Key": items.key(pk, sk), "ConsistentRead": True}).get("Item", {})
         return item
+
+    def _batch_get(self, keys: Sequence[Item]) -> list[Item]:
+        """The items that are there, of any number of distinct keys."""
+        found: list[Item] = []
+        for start in range(0, len(keys), publication.MAX_READ):
+            left = list(keys[start : start + publication.MAX_READ])
+
+            def attempt() -> None:
+                nonlocal left
+                request = {"RequestItems": {self._table: {"Keys": left, "ConsistentRead": True}}}
+                answer = self._connection.once("BatchGetItem", request)
+                found.extend(answer["Responses"].get(self._table, []))
+                left = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
+                if left:
+                    raise Again(f"{len(left)} keys were not processed")
+
+            self._checked(partial(self._connection.repeating, attempt, READ_S))
+        return found
+
+    def _scanned(self, definition: str, sk: str, segment: int, segments: int) -> Iterator[tuple[str, Item]]:
+        prefix = items.batch_pk(definition, "")
+        request = {
+            "ConsistentRead": True,
+            "Segment": segment,
+            "TotalSegments": segments,
+            "FilterExpression": "begins_with(pk, :pk) AND sk = :sk",
+            "ExpressionAttributeValues": {":pk": items.text(prefix), ":sk": items.text(sk)},
+        }
+        for item in self._pages("Scan", request):
+            yield item["pk"]["S"].removeprefix(prefix), item
 
     def _pages(self, operation: str, request: Mapping[str, Any]) -> Iterator[Item]:
         start: dict[str, Any] = {}
@@ -277,6 +360,13 @@ class DynamoDBStore:
         except Refusal as error:
             if error.code != "ResourceInUseException":  # another process was first
                 raise StoreError(f"the table {self._table!r} cannot be created", found=str(error)) from error
+
+
+def _by_pk(definition: str, entities: Sequence[str]) -> dict[str, str]:
+    """Partition key -> entity, each once; an entity too long to be a key has no item."""
+    by_pk = {items.batch_pk(definition, entity): entity for entity in entities}
+    publication.check_read(len(by_pk))
+    return {pk: e for pk, e in by_pk.items() if len(pk.encode("utf-8", "surrogatepass")) <= items.MAX_KEY_BYTES}
 
 
 def _token() -> str:

@@ -3,7 +3,7 @@
 Keys are text: `pk` and `sk`. A version is the attribute `v<8 digits>`, a map of `s` (state, binary) and `o`
 (outputs, text), or `gone` alone for a tombstone. `mark` names the last writer of a batch item: publishers set
 their generation there, and a purge its own token, so that the item it emptied is deleted only while no one
-else has written it.
+else has written it. A speed item holds `s`, `o`, its vector `w` (JSON text) and its write counter `n`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,18 @@ from datetime import datetime
 from typing import Any, cast
 
 from headrace.errors import StoreError
-from headrace.stores.port import GENERATION_DIGITS, Champion, Lease, LedgerEntry, Status, Version, padded
+from headrace.schemas import Vector
+from headrace.stores.port import (
+    GENERATION_DIGITS,
+    Champion,
+    Lease,
+    LedgerEntry,
+    Progress,
+    SpeedItem,
+    Status,
+    Version,
+    padded,
+)
 
 Value = dict[str, Any]
 Item = dict[str, Value]
@@ -24,6 +35,8 @@ BATCH = "batch"
 CHAMPION = "champion"
 PUBLISHER = "publisher"
 LEDGER = "ledger#"
+SPEED = "speed#"
+PROGRESS = "progress#"
 MARK = "mark"
 # Source: DynamoDB quotas: an item, its attribute names included, is at most 400 KB; a partition key 2,048 bytes.
 MAX_ITEM_BYTES = 400 * 1024
@@ -76,9 +89,8 @@ def versions_of(item: Item) -> dict[int, Version]:
     }
 
 
-def check_size(definition: str, entity: str, version: Version) -> int:
+def check_size(definition: str, entity: str, state: bytes, outputs: str) -> int:
     """The bytes one version takes in a request, roughly; StoreError for one that no item or key can hold."""
-    state, outputs = version.state or b"", version.outputs or ""
     size = len(state) + len(entity) + len(outputs) + _OVERHEAD
     if size > MAX_KEY_BYTES // 4:
         pk = len(batch_pk(definition, entity).encode("utf-8", "surrogatepass"))
@@ -103,6 +115,48 @@ def too_big(definition: str, entity: str, size: int) -> StoreError:
     )
 
 
+def vector_text(vector: Vector) -> Value:
+    return text(json.dumps(vector.to_json(), separators=(",", ":"), ensure_ascii=False))
+
+
+def vector_of(value: Value) -> Vector:
+    return Vector.from_json(json.loads(value["S"]))
+
+
+def speed_values(item: SpeedItem) -> dict[str, Value]:
+    """The attributes of a speed item beside its key."""
+    return {
+        "s": {"B": b64encode(item.state).decode("ascii")},
+        "o": text(item.outputs),
+        "w": vector_text(item.vector),
+        "n": number(item.writes),
+    }
+
+
+def speed_of(item: Item) -> SpeedItem:
+    return SpeedItem(b64decode(item["s"]["B"]), item["o"]["S"], vector_of(item["w"]), int(item["n"]["N"]))
+
+
+def progress_item(progress: Progress) -> Item:
+    return key(progress.definition, PROGRESS + padded(progress.generation)) | {
+        "vector": vector_text(progress.vector),
+        "epoch": number(progress.epoch),
+        "owner": text(progress.owner),
+        "as_of": text(progress.as_of.isoformat()),
+    }
+
+
+def progress_of(item: Item) -> Progress:
+    return Progress(
+        definition=item["pk"]["S"],
+        generation=int(item["sk"]["S"].removeprefix(PROGRESS)),
+        vector=vector_of(item["vector"]),
+        epoch=int(item["epoch"]["N"]),
+        owner=item["owner"]["S"],
+        as_of=datetime.fromisoformat(item["as_of"]["S"]),
+    )
+
+
 def champion_item(definition: str, champion: Champion, token: str) -> Item:
     item = key(definition, CHAMPION) | {
         "generation": number(champion.generation),
@@ -111,6 +165,8 @@ def champion_item(definition: str, champion: Champion, token: str) -> Item:
         "previous": {"L": [number(g) for g in champion.previous]},
         MARK: text(token),
     }
+    if champion.owed:
+        item["owed"] = vector_text(champion.owed)
     if champion.skip:
         item["skip"] = {"NS": [str(g) for g in sorted(champion.skip)]}
     return item
@@ -123,6 +179,7 @@ def champion_of(item: Item) -> Champion:
         floor=int(item["floor"]["N"]),
         epoch=int(item["epoch"]["N"]),
         previous=tuple(int(g["N"]) for g in item["previous"]["L"]),
+        owed=vector_of(item["owed"]) if "owed" in item else Vector(),
     )
 
 

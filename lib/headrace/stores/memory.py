@@ -9,8 +9,21 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from zlib import crc32
 
+from headrace.schemas import Vector
 from headrace.stores import publication
-from headrace.stores.port import Champion, Lease, LedgerEntry, Status, Version, Write, WriteReport
+from headrace.stores.port import (
+    Champion,
+    Held,
+    Lease,
+    LedgerEntry,
+    Progress,
+    SpeedItem,
+    SpeedReport,
+    Status,
+    Version,
+    Write,
+    WriteReport,
+)
 
 
 class MemoryStore:
@@ -22,6 +35,8 @@ class MemoryStore:
         self._champions: dict[str, Champion] = {}
         self._ledgers: dict[str, dict[int, LedgerEntry]] = defaultdict(dict)
         self._leases: dict[str, Lease] = {}
+        self._speed: dict[tuple[str, int], dict[str, SpeedItem]] = defaultdict(dict)
+        self._progress: dict[tuple[str, int], Progress] = {}
 
     def prepare(self) -> None:
         """Nothing to create."""
@@ -48,7 +63,7 @@ class MemoryStore:
         with self._lock:
             found = [(entity, dict(versions)) for entity, versions in self._items[definition].items()]
         for entity, versions in found:
-            if crc32(entity.encode("utf-8", "surrogatepass")) % segments == segment:
+            if _in_segment(entity, segment, segments):
                 yield entity, versions
 
     # -- the publisher ------------------------------------------------------------------------
@@ -105,6 +120,62 @@ class MemoryStore:
                 raise publication.not_in_ledger(definition, generation)
             ledger[generation] = replace(ledger[generation], status=status)
 
+    # -- the speed layer ----------------------------------------------------------------------
+    def read_speed(self, definition: str, generation: int, entities: Sequence[str]) -> dict[str, Held]:
+        with self._lock:
+            versions, speed = self.read(definition, entities), self._speed[definition, generation]
+            return {
+                entity: Held(versions.get(entity, {}), speed.get(entity))
+                for entity in entities
+                if entity in versions or entity in speed
+            }
+
+    def write_speed(self, definition: str, generation: int, items: Mapping[str, SpeedItem]) -> SpeedReport:
+        refused: dict[str, SpeedItem | None] = {}
+        for entity, item in items.items():
+            with self._lock:
+                standing = self._speed[definition, generation].get(entity)
+                if (standing.writes if standing else 0) == item.writes - 1:
+                    self._speed[definition, generation][entity] = item
+                else:
+                    refused[entity] = standing
+        return SpeedReport(refused, WriteReport(items=len(items) - len(refused), calls=len(items)))
+
+    def scan_speed(
+        self, definition: str, generation: int, segment: int = 0, segments: int = 1
+    ) -> Iterator[tuple[str, SpeedItem]]:
+        with self._lock:
+            found = list(self._speed[definition, generation].items())
+        for entity, item in found:
+            if _in_segment(entity, segment, segments):
+                yield entity, item
+
+    def remove_speed(self, definition: str, generation: int, entities: Iterable[str]) -> WriteReport:
+        items = 0
+        for entity in entities:
+            with self._lock:
+                self._speed[definition, generation].pop(entity, None)
+            items += 1
+        return WriteReport(items=items, calls=items)
+
+    def progress(self, definition: str, generation: int) -> Progress | None:
+        with self._lock:
+            return self._progress.get((definition, generation))
+
+    def take_over(self, definition: str, generation: int, owner: str, start: Vector, as_of: datetime) -> Progress:
+        with self._lock:
+            standing = self._progress.get((definition, generation))
+            taken = publication.taken_over(standing, definition, generation, owner=owner, start=start, as_of=as_of)
+            self._progress[definition, generation] = taken
+            return taken
+
+    def advance(self, progress: Progress) -> None:
+        with self._lock:
+            standing = self._progress.get((progress.definition, progress.generation))
+            if standing is None or standing.epoch != progress.epoch:
+                raise publication.fenced(progress, standing)
+            self._progress[progress.definition, progress.generation] = progress
+
     # -- the champion and the purge -----------------------------------------------------------
     def set_champion(self, definition: str, expected_epoch: int, champion: Champion) -> None:
         publication.check_succession(expected_epoch, champion)
@@ -126,3 +197,7 @@ class MemoryStore:
                     del self._items[definition][entity]
             items += 1
         return WriteReport(items=items, calls=items)
+
+
+def _in_segment(entity: str, segment: int, segments: int) -> bool:
+    return crc32(entity.encode("utf-8", "surrogatepass")) % segments == segment

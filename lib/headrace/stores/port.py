@@ -1,8 +1,9 @@
 """The store's port: what every serving store does, and the one rule by which readers choose a version.
 
 Keys are exact: an entity's batch item is (`<definition>#<entity>`, `batch`) and holds one version per retained
-generation. A definition's own items are (`<definition>`, `champion`), (`<definition>`, `publisher`) and
-(`<definition>`, `ledger#<g>`). Time is always an argument.
+generation; its speed item in generation g is (`<definition>#<entity>`, `speed#<g>`). A definition's own items are
+(`<definition>`, `champion`), (`<definition>`, `publisher`), (`<definition>`, `ledger#<g>`) and
+(`<definition>`, `progress#<g>`). Time is always an argument.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
+
+from headrace.schemas import Vector
 
 GENERATION_DIGITS = 8
 MAX_GENERATION = 10**GENERATION_DIGITS - 1
@@ -51,7 +54,8 @@ class Champion:
 
     `generation` 0 means none yet. Generations below `floor`, and those in `skip`, are never read: they were
     rolled back, abandoned, half published, or stand before a full publication. `epoch` counts every change
-    of this item and of what it was computed from, so that a writer who read an older one is refused.
+    of this item and of what it was computed from, so that a writer who read an older one is refused. `owed` is what
+    the champion before had counted of the stream: until this one has too, its answers say that they are stale.
     """
 
     generation: int = 0
@@ -59,6 +63,7 @@ class Champion:
     floor: int = 0
     epoch: int = 0
     previous: tuple[int, ...] = ()  # former champions, newest first, as `rollback` goes back to
+    owed: Vector = field(default_factory=Vector)
 
     def sees(self, generation: int) -> bool:
         return self.floor <= generation <= self.generation and generation not in self.skip
@@ -99,6 +104,45 @@ class Lease:
 
 
 @dataclass(frozen=True)
+class SpeedItem:
+    """What the speed layer of one generation says of one entity.
+
+    state: canonical bytes of the entity's events from the generation's cut on. vector: for each log the position
+    up to which they are counted; a log that is absent is counted up to the cut. outputs: JSON text, finished from
+    batch and speed state together. writes: how often the item was written, by which a write is guarded.
+    """
+
+    state: bytes
+    outputs: str
+    vector: Vector
+    writes: int = 1
+
+
+@dataclass(frozen=True)
+class Held:
+    """All that a store holds of one entity: its batch versions, and its speed item in the generation asked for."""
+
+    versions: Mapping[int, Version] = field(default_factory=dict)
+    speed: SpeedItem | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the speed layer of one generation is: below `vector` everything is counted, for every entity.
+
+    epoch: grows with every driver that takes over, so that the one before can no longer advance. as_of: the arrival
+    time up to which everything is counted.
+    """
+
+    definition: str
+    generation: int
+    vector: Vector
+    epoch: int
+    owner: str
+    as_of: datetime
+
+
+@dataclass(frozen=True)
 class Write:
     """One key of a publication. `exists` is a hint whether the item is there; a wrong hint costs a call only."""
 
@@ -123,6 +167,14 @@ class WriteReport:
             self.retried + other.retried,
             self.throttled + other.throttled,
         )
+
+
+@dataclass(frozen=True)
+class SpeedReport:
+    """What became of one `write_speed`: for each entity that was refused the item that stands (None: none does)."""
+
+    refused: Mapping[str, SpeedItem | None]
+    written: WriteReport
 
 
 class Store(Protocol):
@@ -180,6 +232,33 @@ class Store(Protocol):
 
     def mark(self, definition: str, generation: int, status: Status) -> None:
         """Change a ledger entry's status (abandoned, closed)."""
+
+    # -- the speed layer ----------------------------------------------------------------------
+    def read_speed(self, definition: str, generation: int, entities: Sequence[str]) -> dict[str, Held]:
+        """What is held of each entity; at most 100 entities, those without any item are left out."""
+
+    def write_speed(self, definition: str, generation: int, items: Mapping[str, SpeedItem]) -> SpeedReport:
+        """Write each item if the one that stands was written one time less (1: if there is none).
+
+        Retries like `write_versions`. An item whose write landed while its answer was lost is refused by itself.
+        """
+
+    def scan_speed(
+        self, definition: str, generation: int, segment: int = 0, segments: int = 1
+    ) -> Iterator[tuple[str, SpeedItem]]:
+        """Every entity with a speed item in the generation, one slice of the keys; for verify and purge only."""
+
+    def remove_speed(self, definition: str, generation: int, entities: Iterable[str]) -> WriteReport:
+        """Delete speed items; for purge only."""
+
+    def progress(self, definition: str, generation: int) -> Progress | None:
+        """How far the generation's speed layer is; None before its first driver."""
+
+    def take_over(self, definition: str, generation: int, owner: str, start: Vector, as_of: datetime) -> Progress:
+        """Raise the epoch, so that `owner` alone may advance; from `start` and `as_of` where nobody was before."""
+
+    def advance(self, progress: Progress) -> None:
+        """Write vector and as_of, if the epoch is still the one given; else Fenced."""
 
     # -- the champion and the purge -----------------------------------------------------------
     def set_champion(self, definition: str, expected_epoch: int, champion: Champion) -> None:

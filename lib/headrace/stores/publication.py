@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from headrace.errors import ChampionMoved, LeaseHeld, StoreError
-from headrace.stores.port import Champion, Lease, LedgerEntry
+from headrace.errors import ChampionMoved, Fenced, LeaseHeld, StoreError
+from headrace.schemas import Vector
+from headrace.stores.port import Champion, Lease, LedgerEntry, Progress
 
 MAX_READ = 100
 
@@ -121,3 +122,22 @@ def check_read(entities: int) -> None:
     """StoreError for more keys than one read takes."""
     if entities > MAX_READ:
         raise StoreError("too many entities in one read", found=entities, expected=f"<= {MAX_READ}")
+
+
+def taken_over(
+    standing: Progress | None, definition: str, generation: int, *, owner: str, start: Vector, as_of: datetime
+) -> Progress:
+    """The progress `owner` goes on from, one epoch above the one that stands."""
+    if standing is None:
+        return Progress(definition, generation, start, 1, owner, as_of)
+    return replace(standing, epoch=standing.epoch + 1, owner=owner)
+
+
+def fenced(ours: Progress, standing: Progress | None) -> Fenced:
+    """The error of a driver that may no longer advance."""
+    return Fenced(
+        f"generation {ours.generation} of {ours.definition!r} is no longer counted here",
+        found=f"epoch {standing.epoch} of {standing.owner}" if standing else "no progress item",
+        expected=f"epoch {ours.epoch} of {ours.owner}",
+        do="what was counted twice is in the items once; nothing is to be mended",
+    )

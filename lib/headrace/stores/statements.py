@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from headrace.errors import StoreError
 from headrace.stores import items
 from headrace.stores.connection import PASSING, Again, Connection
-from headrace.stores.port import Write, WriteReport, padded
+from headrace.stores.port import SpeedItem, Write, WriteReport, padded
 
 # Source: BatchExecuteStatement takes at most 25 statements; a request is at most 16 MB. Base64 and JSON escapes
 # can triple what is sent.
@@ -43,7 +43,7 @@ class SetVersion:
     def __init__(self, table: str, definition: str, generation: int, write: Write) -> None:
         name = items.attribute(generation)
         self.entity = write.entity
-        self.size = items.check_size(definition, write.entity, write.version)
+        self.size = items.check_size(definition, write.entity, write.version.state or b"", write.version.outputs or "")
         self._pk = items.text(items.batch_pk(definition, write.entity))
         self._value = items.version_value(write.version)
         self._mark = items.text(padded(generation))
@@ -67,6 +67,64 @@ class SetVersion:
         if error["Code"] == "ValidationError" and "size" in error.get("Message", ""):
             raise items.too_big(self._pk["S"].partition("#")[0], self.entity, self.size)
         raise _refused(self.entity, error)
+
+
+class GuardedWrite:
+    """Write a speed item over the one that was written one time less; `standing` is what refused it, if it was."""
+
+    def __init__(self, table: str, definition: str, generation: int, entity: str, item: SpeedItem) -> None:
+        self.entity = entity
+        self.size = items.check_size(definition, entity, item.state, item.outputs)
+        self.refused = False
+        self.standing: items.Item | None = None
+        self._table = table
+        self._key = (items.text(items.batch_pk(definition, entity)), items.text(items.SPEED + padded(generation)))
+        self._item = item
+
+    def statement(self) -> dict[str, Any]:
+        values = items.speed_values(self._item)
+        if self._item.writes == 1:
+            names = ",".join(f"'{name}':?" for name in values)
+            text = f"INSERT INTO \"{self._table}\" VALUE {{'pk':?,'sk':?,{names}}}"
+            return {"Statement": text, "Parameters": (*self._key, *values.values())}
+        names = " ".join(f"SET {name}=?" for name in values)
+        guard = items.number(self._item.writes - 1)
+        return {
+            "Statement": f'UPDATE "{self._table}" {names} WHERE pk=? AND sk=? AND n=?',
+            "Parameters": (*values.values(), *self._key, guard),
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+
+    def settle(self, answer: Mapping[str, Any]) -> bool:
+        error = answer.get("Error")
+        if error is None:
+            return True
+        if error["Code"] in ("ConditionalCheckFailed", "DuplicateItem"):
+            self.refused, self.standing = True, error.get("Item")
+            return True
+        if error["Code"] == "ValidationError" and "size" in error.get("Message", ""):
+            raise items.too_big(self._key[0]["S"].partition("#")[0], self.entity, self.size)
+        raise _refused(self.entity, error)
+
+
+class RemoveSpeed:
+    """DELETE one speed item, whatever it holds."""
+
+    size = 1024
+
+    def __init__(self, table: str, definition: str, generation: int, entity: str) -> None:
+        self.entity = entity
+        self._text = f'DELETE FROM "{table}" WHERE pk=? AND sk=?'  # noqa: S608 - the table's name was checked
+        self._key = (items.text(items.batch_pk(definition, entity)), items.text(items.SPEED + padded(generation)))
+
+    def statement(self) -> dict[str, Any]:
+        return {"Statement": self._text, "Parameters": self._key}
+
+    def settle(self, answer: Mapping[str, Any]) -> bool:
+        error = answer.get("Error")
+        if error is not None and error["Code"] != "ConditionalCheckFailed":
+            raise _refused(self.entity, error)
+        return True
 
 
 class RemoveVersions:

@@ -13,7 +13,7 @@ from published import NOW, promote, publish, version
 from headrace.errors import InputError, StoreError, StoreUnavailable
 from headrace.serving.lookup import Lookups, UnknownDefinition, UnknownKey
 from headrace.stores.memory import MemoryStore
-from headrace.stores.port import Champion, LedgerEntry, Version
+from headrace.stores.port import Champion, Held, LedgerEntry, Progress
 
 
 class Counted:
@@ -33,9 +33,12 @@ class Counted:
         self._called("ledger")
         return self.store.ledger(definition)
 
-    def read(self, definition: str, entities: Sequence[str]) -> dict[str, dict[int, Version]]:
+    def progress(self, definition: str, generation: int) -> Progress | None:
+        return self.store.progress(definition, generation)
+
+    def read_speed(self, definition: str, generation: int, entities: Sequence[str]) -> dict[str, Held]:
         self._called("read")
-        return self.store.read(definition, entities)
+        return self.store.read_speed(definition, generation, entities)
 
     def _called(self, what: str) -> None:
         self.calls.append(what)

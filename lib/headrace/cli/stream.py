@@ -1,0 +1,73 @@
+"""`headrace stream`: the speed layer of a definition."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+
+from headrace.cli.opening import load, now, opened_spark
+from headrace.cli.options import definition_argument, with_settings
+from headrace.cli.output import say_steps
+from headrace.config import Settings
+
+# Small batches: re-planning every stage, and packing what is read once, cost more than they save.
+_SPARK = {
+    "spark.sql.adaptive.enabled": "false",
+    "spark.scheduler.mode": "FAIR",
+    "spark.sql.streaming.metricsEnabled": "false",
+    "spark.sql.inMemoryColumnarStorage.compressed": "false",
+}
+
+
+@click.command()
+@definition_argument
+@click.option("--only", type=click.Choice(["ingest", "update"]), help="Only land the stream, or only count it.")
+@click.option("--until-idle", is_flag=True, help="End when everything the stream holds is landed and counted.")
+@with_settings
+def stream(settings: Settings, definition: str, only: str | None, until_idle: bool) -> None:
+    """Keep DEFINITION current from its stream until stopped: land its events, count them, and hand over.
+
+    Each event is counted once, whatever crashes; start it again at any time. SIGTERM and Ctrl-C end it after the
+    micro-batch in work.
+    """
+    from headrace.batch.lease import owner_name
+    from headrace.local.endpoints import kafka_bootstrap, store_endpoint
+    from headrace.speed.driver import Driver
+    from headrace.speed.metrics import Metrics
+    from headrace.stores import Opening
+
+    loaded = load(definition)
+    bootstrap = kafka_bootstrap(settings)
+    opening = Opening(settings.store, store_endpoint(settings), settings.publish.retry_s)
+    say = say_steps(as_json=False)
+    metrics = Metrics(loaded.name, loaded.source.name)
+    if settings.stream.metrics_port:
+        metrics.serve(settings.stream.metrics_port)
+    stop = threading.Event()
+    opened = opened_spark(settings, f"stream {loaded.name}", say, ("delta", "kafka-source"), _SPARK)
+    with opened as spark, _ending(stop, say):
+        driver = Driver(
+            spark, settings, loaded, opening, bootstrap, owner=owner_name(), clock=now, say=say, metrics=metrics
+        )
+        driver.run(stop, only=only, until_idle=until_idle)  # type: ignore[arg-type]  # click checked it
+
+
+@contextmanager
+def _ending(stop: threading.Event, say: Callable[[str], None]) -> Iterator[None]:
+    """SIGTERM and Ctrl-C set `stop` for the length of a block."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        say("ending after the micro-batch in work")
+        stop.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,270 @@
+"""The process that keeps a definition current: it lands the stream, and runs a query for each generation in use."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Literal
+
+from headrace.batch.lease import is_dead
+from headrace.config import Settings
+from headrace.definitions import Definition
+from headrace.errors import (
+    AnswerIsNo,
+    DefinitionError,
+    Fenced,
+    HeadraceError,
+    StoreUnavailable,
+    TransientError,
+)
+from headrace.registry import Registry
+from headrace.sources.kafka import Broker
+from headrace.speed.handover import HANDED, WANTED
+from headrace.speed.ingest import IngestProgress, ingest_stream
+from headrace.speed.metrics import Metrics
+from headrace.speed.update import Batch, Clock, Update, plan_of
+from headrace.stores import Opening
+from headrace.stores.port import Champion, LedgerEntry, Store
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from headrace.speed.ingest import Ingesting
+
+log = logging.getLogger(__name__)
+Only = Literal["ingest", "update"]
+Say = Callable[[str], None]
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
+_FAILURES = 10  # in a row, of a query whose failure has no name
+
+
+@dataclass
+class Pause:
+    """When a query that failed is started again: after twice the time each time it fails without counting."""
+
+    until: float = 0.0
+    seconds: float = _FIRST_PAUSE_S
+    failures: int = 0
+
+    def again(self) -> None:
+        self.until = monotonic() + self.seconds
+        self.seconds = min(2 * self.seconds, _LONGEST_PAUSE_S)
+        self.failures += 1
+
+
+def wanted(champion: Champion, ledger: list[LedgerEntry], owners: Callable[[int], str | None]) -> list[int]:
+    """The generations that are to be counted: the champion, the newest challenger, and those asked for again.
+
+    owners: the owner of a generation's progress, None before its first driver.
+    """
+    once = {champion.generation, *champion.previous}
+    challengers = [e.generation for e in ledger if e.status == "sealed" and e.generation > max(once)]
+    back = [g for g in champion.previous if owners(g) == WANTED]
+    return sorted({*([champion.generation] if champion.generation else []), *challengers[-1:], *back})
+
+
+class Driver:
+    """Runs until it is told to stop, or, with `until_idle`, until everything the stream holds is counted."""
+
+    def __init__(
+        self,
+        spark: SparkSession,
+        settings: Settings,
+        definition: Definition,
+        opening: Opening,
+        bootstrap: str,
+        *,
+        owner: str,
+        clock: Clock,
+        say: Say,
+        metrics: Metrics,
+    ) -> None:
+        self._spark = spark
+        self._settings = settings
+        self._definition = definition
+        self._opening = opening
+        self._bootstrap = bootstrap
+        self._owner = owner
+        self._clock = clock
+        self._say = say
+        self._metrics = metrics
+        self._running: dict[int, Update] = {}
+        self._pauses: dict[int, Pause] = {}
+        self._not_ours: set[int] = set()
+        self._ingesting: Ingesting | None = None
+
+    def run(self, stop: threading.Event, *, only: Only | None, until_idle: bool) -> None:
+        """Raises what cannot be mended by trying again: Fenced, StreamRecreated, RetentionGap, and wrong input."""
+        store = self._opening.open()
+        try:
+            with Broker(self._settings.kafka, self._bootstrap) as broker:
+                if only != "update":
+                    self._ingest()
+                while not stop.is_set():
+                    began = monotonic()
+                    if only != "ingest":
+                        self._tend(store, broker, only_once=until_idle)
+                    if self._hear(broker, ingests=only != "update", updates=only != "ingest") and until_idle:
+                        return
+                    stop.wait(max(0.0, self._settings.stream.heartbeat_s - (monotonic() - began)))
+        finally:
+            self._end()
+            store.close()
+
+    # -- generations --------------------------------------------------------------------------
+    def _tend(self, store: Store, broker: Broker, *, only_once: bool) -> None:
+        """Start what is wanted, end what is not, and look at what failed."""
+        name = self._definition.name
+        try:
+            champion, ledger = store.champion(name), store.ledger(name)
+            now_wanted = wanted(champion, ledger, lambda g: getattr(store.progress(name, g), "owner", None))
+            for generation, update in list(self._running.items()):
+                failure = update.failure
+                if failure is not None:
+                    self._drop(generation)
+                    self._examine(store, generation, failure)
+                elif generation not in now_wanted:
+                    self._drop(generation)
+                    self._say(f"generation {generation} is no longer wanted")
+            for generation in now_wanted:
+                self._start(generation, broker)
+        except StoreUnavailable as error:
+            log.warning("%s", error)
+            return
+        if only_once and not now_wanted:
+            raise AnswerIsNo(f"nothing is served for {name!r} yet", do=f"run it first: headrace run {name}")
+        if now_wanted and self._not_ours.issuperset(now_wanted):
+            raise DefinitionError(
+                f"this code is of none of the generations {now_wanted} of {name!r}",
+                do="train and publish a generation of it, or run the code they were trained with",
+            )
+
+    def _start(self, generation: int, broker: Broker) -> None:
+        pause = self._pauses.setdefault(generation, Pause())
+        if generation in self._running or generation in self._not_ours or monotonic() < pause.until:
+            return
+        sealed = Registry(self._settings.registry).load(self._definition.name, generation)
+        store = self._opening.open()
+        try:
+            plan = plan_of(self._definition, sealed, store)
+        except DefinitionError as error:
+            # Another process runs the code of that generation; this one waits for a generation of its own.
+            self._not_ours.add(generation)
+            log.warning("%s", error)
+            return
+        finally:
+            store.close()
+        update = Update(
+            self._spark,
+            self._settings,
+            plan,
+            self._opening,
+            broker,
+            bootstrap=self._bootstrap,
+            owner=self._owner,
+            clock=self._clock,
+            on_batch=self._updated,
+        )
+        self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", f"update-{generation}")
+        try:
+            update.start(sealed.manifest.as_of)
+        except TransientError as error:
+            log.warning("generation %d cannot be counted yet: %s", generation, error)
+            update.stop()
+            pause.again()
+            return
+        except BaseException:
+            update.stop()
+            raise
+        self._running[generation] = update
+        self._say(f"counting generation {generation} from {_shown(update)}")
+
+    def _examine(self, store: Store, generation: int, failure: Exception) -> None:
+        """Go on after what passes or was meant; raise the rest."""
+        if isinstance(failure, Fenced):
+            progress = store.progress(self._definition.name, generation)
+            owner = progress.owner if progress is not None else WANTED
+            if owner.startswith(HANDED):
+                self._metrics.handovers.labels(self._definition.name).inc()
+                self._say(f"generation {generation} was {owner}")
+                return
+            if owner != WANTED and not is_dead(owner):
+                raise failure
+            return
+        if isinstance(failure, HeadraceError) and not isinstance(failure, TransientError):
+            raise failure
+        pause = self._pauses[generation]
+        pause.again()
+        if not isinstance(failure, HeadraceError) and pause.failures > _FAILURES:
+            raise failure
+        log.warning("generation %d is started again: %s", generation, failure)
+        self._say(f"generation {generation} is started again: {str(failure).splitlines()[0]}")
+
+    def _updated(self, batch: Batch) -> None:
+        self._pauses[batch.generation] = Pause()
+        self._metrics.updated(batch)
+        log.info("%s", _logged(batch))
+
+    def _drop(self, generation: int) -> None:
+        self._running.pop(generation).stop()
+
+    # -- the stream ---------------------------------------------------------------------------
+    def _ingest(self) -> None:
+        self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", "ingest")
+        self._ingesting = ingest_stream(
+            self._spark, self._settings, self._definition, self._bootstrap, on_batch=self._ingested
+        )
+        self._say(f"landing stream {self._definition.source.name}")
+
+    def _ingested(self, progress: IngestProgress) -> None:
+        self._metrics.ingested(progress)
+        log.info("landed %d rows, %s quarantined, in %.2f s", progress.rows, progress.quarantined, progress.seconds)
+
+    def _hear(self, broker: Broker, *, ingests: bool, updates: bool) -> bool:
+        """Look where the stream ends; whether everything up to there is landed and counted."""
+        heard_at = self._clock()
+        topic = broker.topic(self._definition.source.name)
+        head = {partition: end for partition, (_, end) in broker.held(topic).items()}
+        idle = not updates or bool(self._running)
+        for generation, update in self._running.items():
+            try:
+                update.hear(heard_at, topic, head)
+            except (Fenced, StoreUnavailable) as error:
+                log.info("generation %d: %s", generation, error)  # its next batch, or the next look, says the same
+                update.fail(error)
+            self._metrics.heard(generation, update.lag)
+            idle = idle and not any(update.lag.values())
+        if ingests and self._ingesting is not None:
+            failure = self._ingesting.exception()
+            if failure is not None:
+                raise failure
+            landed = self._ingesting.landed
+            idle = idle and all(landed.get((topic.incarnation, str(p)), 0) >= n for p, n in head.items())
+        return idle
+
+    def _end(self) -> None:
+        for generation in list(self._running):
+            self._drop(generation)
+        if self._ingesting is not None:
+            self._ingesting.stop()
+
+
+def _shown(update: Update) -> str:
+    stream = sum(n for (incarnation, _), n in update.vector.items() if incarnation)
+    return f"position {stream:,} of the stream"
+
+
+def _logged(batch: Batch) -> dict[str, object]:
+    settled = batch.interim.settled
+    return {
+        "generation": batch.generation,
+        "written": settled.written,
+        "replayed": settled.replayed,
+        "guard_failures": settled.refused,
+        "recut": batch.interim.recut,
+        "seconds": round(batch.seconds, 3),
+        "vector": batch.interim.progress.vector.to_json(),
+    }

@@ -1,0 +1,109 @@
+"""The barrier between generations: readers move to a generation only when it has counted what they saw before."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from headrace.batch import promote as champion_of
+from headrace.errors import CannotCatchUp
+from headrace.schemas import Vector
+from headrace.stores.port import Champion, LedgerEntry, Store
+
+log = logging.getLogger(__name__)
+_POLL_S = 0.1
+HANDED = "handed over to generation"  # the owner of a progress item whose generation is no longer counted
+WANTED = ""  # the owner of a progress item that any driver may take over
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How long a hand-over waits, and how it tells the time."""
+
+    seconds: float
+    sleep: Callable[[float], None] = time.sleep
+    elapsed: Callable[[], float] = time.monotonic
+
+
+def promote(store: Store, definition: str, generation: int, *, now: datetime, waiting: Waiting) -> Champion:
+    """Make `generation` the champion once it has counted all that the champion has.
+
+    Where no stream of either ever ran there is nothing to wait for. Raises CannotCatchUp when the generation
+    is not there in time; the champion stays, and its stream goes on. Else raises as `batch.promote.promote`.
+    """
+
+    def flip(owed: Vector | None) -> Champion:
+        return champion_of.promote(store, definition, generation, now=now, owed=owed)
+
+    return _hand_over(store, definition, generation, flip, waiting)
+
+
+def rollback(
+    store: Store, definition: str, to: int | None = None, *, now: datetime, waiting: Waiting | None
+) -> Champion:
+    """Go back to a former champion once its stream has caught up; without `waiting`, at once.
+
+    A flip at once leaves answers stale until the former champion's stream has counted what was served before.
+    Raises as `promote` and as `batch.promote.rollback`.
+    """
+    ledger = {entry.generation: entry for entry in store.ledger(definition)}
+    generation = champion_of.former(definition, store.champion(definition), ledger, to)
+
+    def flip(owed: Vector | None) -> Champion:
+        return champion_of.promote(store, definition, generation, now=now, owed=owed)
+
+    if store.progress(definition, generation) is not None:
+        store.take_over(definition, generation, WANTED, Vector(), now)
+    return _hand_over(store, definition, generation, flip, waiting)
+
+
+def reached(store: Store, definition: str, entry: LedgerEntry) -> Vector:
+    """What a generation has counted: its stream's progress, or its cut before the first driver."""
+    progress = store.progress(definition, entry.generation)
+    return progress.vector if progress is not None else Vector.from_json(entry.info["cut"])
+
+
+def _hand_over(
+    store: Store,
+    definition: str,
+    generation: int,
+    flip: Callable[[Vector | None], Champion],
+    waiting: Waiting | None,
+) -> Champion:
+    ledger = {entry.generation: entry for entry in store.ledger(definition)}
+    entry = champion_of.check_whole(definition, generation, ledger)
+    old = store.champion(definition).generation
+    streamed = any(store.progress(definition, g) is not None for g in (old, generation))
+    if old in (0, generation) or not streamed:
+        return flip(None)
+    before, as_of = reached(store, definition, ledger[old]), datetime.fromisoformat(ledger[old].info["as_of"])
+    if waiting is not None:
+        # Nearly there first: from the fence on the old generation stands still.
+        _wait(store, definition, entry, before, waiting)
+    final = store.take_over(definition, old, f"{HANDED} {generation}", before, as_of)
+    try:
+        if waiting is not None:
+            _wait(store, definition, entry, final.vector, waiting)
+        champion = flip(final.vector)
+    except BaseException:
+        store.take_over(definition, old, WANTED, before, as_of)
+        raise
+    log.info("%s: generation %d handed over to %d at %s", definition, old, generation, final.vector.to_json())
+    return champion
+
+
+def _wait(store: Store, definition: str, entry: LedgerEntry, target: Vector, waiting: Waiting) -> None:
+    """Until the generation has counted everything below `target`. Raises CannotCatchUp."""
+    give_up = waiting.elapsed() + waiting.seconds
+    while not (counted := reached(store, definition, entry)).covers(target):
+        if waiting.elapsed() >= give_up:
+            behind = sum(max(0, n - counted.get(log, 0)) for log, n in target.items())
+            raise CannotCatchUp(
+                f"generation {entry.generation} of {definition!r} has not counted what the champion has",
+                found=f"{behind:,} positions behind after {waiting.seconds:g} s",
+                do=f"the champion stays; run `headrace stream {definition}`, or wait longer (stream.handover_s)",
+            )
+        waiting.sleep(_POLL_S)

@@ -1,0 +1,59 @@
+"""One contiguous interval of the log, counted for every entity it touches, and then the progress of the generation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+from headrace.errors import StoreError
+from headrace.schemas import Vector
+from headrace.speed.settling import Settled
+from headrace.stores.port import Progress, Store
+
+
+class Interval(Protocol):
+    """The events of each log from `start` to before `end`; a log that is absent in `start` begins at 0."""
+
+    @property
+    def start(self) -> Vector: ...
+
+    @property
+    def end(self) -> Vector: ...
+
+    def settle(self, beyond: Mapping[str, Vector] | None) -> Settled:
+        """Count the events in the store; with `beyond`, of the entities it names alone, and beyond their vectors."""
+
+
+@dataclass(frozen=True)
+class Interim:
+    """What counting one interval did, and where the generation stands now."""
+
+    progress: Progress
+    settled: Settled
+    recut: int  # entities whose events had to be cut anew, because an item had counted some of them
+
+
+def count(interval: Interval, store: Store, progress: Progress, as_of: datetime) -> Interim:
+    """Count an interval, and then say so: the progress item advances after the last item of the interval.
+
+    as_of: the arrival time up to which everything is below the interval's end.
+    Raises StoreError for an interval that begins beyond the progress, Fenced when another driver took over.
+    """
+    if not progress.vector.covers(interval.start):
+        raise StoreError(
+            f"an interval of generation {progress.generation} of {progress.definition!r} leaves events out",
+            found=f"it begins at {interval.start.to_json()}",
+            expected=f"at or below {progress.vector.to_json()}",
+            do="start the stream again: it begins where the store says",
+        )
+    settled = interval.settle(None)
+    recut = 0
+    while settled.mixed:
+        beyond, settled.mixed = settled.mixed, {}
+        recut += len(beyond)
+        settled.add(interval.settle(beyond))
+    advanced = replace(progress, vector=progress.vector.join(interval.end), as_of=max(as_of, progress.as_of))
+    store.advance(advanced)
+    return Interim(advanced, settled, recut)

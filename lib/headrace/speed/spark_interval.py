@@ -1,0 +1,59 @@
+"""An interval whose events Spark's executors aggregate and count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from time import time
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from headrace.errors import HeadraceError, StoreUnavailable, TerminalError, TransientError
+from headrace.schemas import Vector
+from headrace.speed.contributions import contributions, parts_of
+from headrace.speed.settling import Plan, Settled, settle
+from headrace.stores import Opening, kept_open
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+_ROW = "settled string, error string, transient boolean"
+
+
+@dataclass(frozen=True)
+class SparkInterval:
+    """Decoded events of an interval, counted by Spark's executors."""
+
+    plan: Plan
+    opening: Opening
+    events: DataFrame
+    start: Vector
+    end: Vector
+
+    def settle(self, beyond: Mapping[str, Vector] | None) -> Settled:
+        """One job: aggregate, and settle each partition's entities. Raises what the store refused."""
+        plan, opening = self.plan, self.opening
+
+        def settled(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            yield _settled(plan, opening, batches)
+
+        rows = contributions(plan.definition, self.events, beyond).mapInArrow(settled, _ROW).collect()
+        whole = Settled()
+        for row in rows:
+            if row.error is not None:
+                raise StoreUnavailable(row.error) if row.transient else TerminalError(row.error)
+            whole.add(Settled.from_json(row.settled))
+        return whole
+
+
+def _settled(plan: Plan, opening: Opening, batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
+    """One task's outcome; a refusal is data, so that Spark does not repeat what the store already repeated."""
+    done, error, transient = Settled(), None, False
+    try:
+        parts = parts_of(plan.definition, batches)
+        if parts:
+            done = settle(kept_open(opening), plan, parts, time)
+    except HeadraceError as refusal:
+        error, transient = str(refusal), isinstance(refusal, TransientError)
+    return pa.RecordBatch.from_pydict({"settled": [done.to_json()], "error": [error], "transient": [transient]})

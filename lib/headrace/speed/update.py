@@ -1,0 +1,220 @@
+"""Keep one generation current from its stream: one streaming query, whose only memory is the store."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from headrace.config import Settings
+from headrace.definitions import Definition
+from headrace.definitions.archive import definition_sha256
+from headrace.errors import DefinitionError, Fenced
+from headrace.registry import Generation
+from headrace.registry.promotion import view
+from headrace.schemas import HISTORY, Vector
+from headrace.sources.kafka import Broker, Topic, check_retention, check_topic, stream_records
+from headrace.sources.payloads import decode, good
+from headrace.speed.backlog import backlog
+from headrace.speed.checkpoints import fresh_checkpoint
+from headrace.speed.contributions import refuse_unstreamable
+from headrace.speed.interval import Interim, Interval, count
+from headrace.speed.settling import Plan
+from headrace.speed.spark_interval import SparkInterval
+from headrace.stores import Opening
+from headrace.stores.port import Progress, Store
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.streaming.query import StreamingQuery
+
+log = logging.getLogger(__name__)
+Clock = Callable[[], datetime]
+_SAMPLES = 120
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one micro-batch did, for metrics."""
+
+    generation: int
+    interim: Interim
+    seconds: float
+
+
+def plan_of(definition: Definition, generation: Generation, store: Store) -> Plan:
+    """What a generation's speed layer needs. Raises DefinitionError when the definition is not the generation's."""
+    manifest = generation.manifest
+    ours = definition_sha256(definition)
+    if ours != manifest.definition_sha256:
+        raise DefinitionError(
+            f"definition {definition.name!r} changed since generation {manifest.generation} was trained",
+            found=f"hash {ours[:16]}",
+            expected=f"hash {manifest.definition_sha256[:16]}",
+            do=f"train and promote a generation of it first: headrace run {definition.name}",
+        )
+    refuse_unstreamable(definition)
+    seen = view(store.ledger(definition.name), manifest.generation)
+    return Plan(definition, manifest.generation, seen, Vector.from_json(manifest.cut), generation.theta())
+
+
+class Update:
+    """The query of one generation, from its progress in the store on.
+
+    It keeps no state of its own: its checkpoint is made anew at each start, and begins where the progress item says.
+    """
+
+    def __init__(
+        self,
+        spark: SparkSession,
+        settings: Settings,
+        plan: Plan,
+        opening: Opening,
+        broker: Broker,
+        *,
+        bootstrap: str,
+        owner: str,
+        clock: Clock,
+        on_batch: Callable[[Batch], None],
+    ) -> None:
+        self.plan = plan
+        self.lag: Mapping[int, int] = {}
+        self._spark = spark
+        self._settings = settings
+        self._opening = opening
+        self._store = opening.open()
+        self._broker = broker
+        self._bootstrap = bootstrap
+        self._owner = owner
+        self._clock = clock
+        self._on_batch = on_batch
+        self._busy = threading.Lock()
+        self._stopping = False
+        self._query: StreamingQuery | None = None
+        self._heard: deque[tuple[datetime, Vector]] = deque(maxlen=_SAMPLES)
+        self._failure: Exception | None = None
+        self._checkpoint = fresh_checkpoint(settings.home / "checkpoints" / "update" / plan.definition.name)
+
+    def start(self, as_of: datetime) -> None:
+        """Take the generation over and start counting; what the stream no longer holds is counted from the lake first.
+
+        as_of: that of the generation, for its first driver. Raises StreamRecreated, RetentionGap.
+        """
+        definition = self.plan.definition
+        self._topic = topic = self._broker.topic(definition.source.name)
+        self._progress = self._store.take_over(definition.name, self.plan.generation, self._owner, self.plan.cut, as_of)
+        for incarnation in {i for i, _ in self._progress.vector if i != HISTORY}:
+            check_topic(topic, incarnation)
+        held = self._broker.held(topic)
+        for interval in backlog(
+            self._spark, self._settings, self.plan, self._opening, topic=topic, held=held, counted=self.vector
+        ):
+            self._count(interval, self._progress.as_of)
+        start = {partition: self.vector.get((topic.incarnation, str(partition)), 0) for partition in topic.partitions}
+        check_retention(held, start, topic)
+        self._begun = self.vector
+        records = stream_records(self._spark, self._settings.kafka, self._bootstrap, topic, start)
+        interval_ms = round(self._settings.stream.update_interval_s * 1000)
+        self._query = (
+            records.writeStream.foreachBatch(self._micro_batch)
+            .queryName(f"update {definition.name} {self.plan.generation} {self._checkpoint.name[-8:]}")
+            .option("checkpointLocation", str(self._checkpoint))
+            .trigger(processingTime=f"{interval_ms} milliseconds")
+            .start()
+        )
+
+    @property
+    def vector(self) -> Vector:
+        """What is counted, for every entity."""
+        return self._progress.vector
+
+    @property
+    def progress(self) -> Progress:
+        return self._progress
+
+    @property
+    def failure(self) -> Exception | None:
+        """What ended the query, if anything did."""
+        if self._failure is not None:
+            return self._failure
+        return self._query.exception() if self._query is not None and not self._query.isActive else None
+
+    def fail(self, error: Exception) -> None:
+        """Have the query examined for what happened beside it."""
+        if isinstance(error, Fenced):
+            self._failure = error
+
+    def stop(self) -> None:
+        """End after the micro-batch that is being counted."""
+        self._stopping = True
+        with self._busy:
+            if self._query is not None:
+                self._query.stop()
+        shutil.rmtree(self._checkpoint, ignore_errors=True)
+        self._store.close()
+
+    def hear(self, heard_at: datetime, topic: Topic, head: Mapping[int, int]) -> None:
+        """Take note of where the stream ended just after `heard_at`; where all of it is counted, say so.
+
+        Raises StreamRecreated.
+        """
+        check_topic(topic, self._topic.incarnation)
+        ends = {(topic.incarnation, str(partition)): n for partition, n in head.items()}
+        self.lag = {p: max(0, n - self.vector.get((topic.incarnation, str(p)), 0)) for p, n in head.items()}
+        self._heard.append((heard_at, Vector(ends)))
+        if self._busy.acquire(blocking=False):
+            try:
+                as_of = self._as_of(self.vector)
+                if as_of > self._progress.as_of and not self._stopping:
+                    self._progress = replace(self._progress, as_of=as_of)
+                    self._store.advance(self._progress)
+            finally:
+                self._busy.release()
+
+    def _as_of(self, vector: Vector) -> datetime:
+        """The arrival time up to which everything is below `vector`: when the stream was last heard to end there."""
+        heard = [at for at, end in self._heard if vector.covers(end)]
+        return max(heard, default=self._progress.as_of)
+
+    def _micro_batch(self, records: DataFrame, number: int) -> None:
+        with self._busy:
+            if self._stopping:
+                return  # the checkpoint is never read again, and the progress item says it was not counted
+            try:
+                start = self._begun if number == 0 else self._end_of(number - 1)
+                end = self._end_of(number)
+                source = self.plan.definition.source
+                decoded = decode(
+                    records,
+                    source.schema,
+                    self.plan.definition.event_time,
+                    payload=source.payload,
+                    incarnation=self._topic.incarnation,
+                    source=source.name,
+                    needed=(self.plan.definition.entity,),
+                    max_ahead_s=self._settings.kafka.max_ahead_s,
+                )
+                interval = SparkInterval(self.plan, self._opening, good(decoded), start, end)
+                self._count(interval, self._as_of(end))
+            except Exception as error:
+                self._failure = error
+                raise
+
+    def _count(self, interval: Interval, as_of: datetime) -> None:
+        began = monotonic()
+        interim = count(interval, self._store, self._progress, as_of)
+        self._progress = interim.progress
+        self._on_batch(Batch(self.plan.generation, interim, monotonic() - began))
+
+    def _end_of(self, number: int) -> Vector:
+        """Where a micro-batch ends, from the log that Spark writes before it runs the batch."""
+        lines = (self._checkpoint / "offsets" / str(number)).read_text("utf-8").splitlines()
+        offsets = json.loads(lines[-1])[self._topic.name]
+        return Vector({(self._topic.incarnation, partition): n for partition, n in offsets.items()})
