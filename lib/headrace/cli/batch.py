@@ -152,7 +152,7 @@ def publish(settings: Settings, definition: str, generation: int | None, as_json
 @with_settings
 def verify(settings: Settings, definition: str, sample: int | None, as_json: bool) -> int:
     """Recompute from the lake what is served of DEFINITION; exit 1 when a key differs, lacks or is too many."""
-    from headrace.batch.verify import verify as prove
+    from headrace.speed.verify import verify as prove
     from headrace.local.endpoints import store_endpoint
 
     loaded = load(definition)

@@ -76,8 +76,7 @@ def _hand_over(
     ledger = {entry.generation: entry for entry in store.ledger(definition)}
     entry = champion_of.check_whole(definition, generation, ledger)
     old = store.champion(definition).generation
-    streamed = any(store.progress(definition, g) is not None for g in (old, generation))
-    if old in (0, generation) or not streamed:
+    if old in (0, generation) or all(store.progress(definition, g) is None for g in (old, generation)):
         return flip(None)
     before, as_of = reached(store, definition, ledger[old]), datetime.fromisoformat(ledger[old].info["as_of"])
     if waiting is not None:

@@ -154,9 +154,11 @@ class Update:
     def stop(self) -> None:
         """End after the micro-batch that is being counted."""
         self._stopping = True
+        # Not held while the query stops, which waits for a micro-batch that has just begun; that one does nothing.
         with self._busy:
-            if self._query is not None:
-                self._query.stop()
+            pass
+        if self._query is not None:
+            self._query.stop()
         shutil.rmtree(self._checkpoint, ignore_errors=True)
         self._store.close()
 

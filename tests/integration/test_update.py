@@ -1,0 +1,243 @@
+"""The speed layer of one generation on real Kafka, DynamoDB Local and Spark: every answer is the recomputation."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+from tapped import Oracle, events, history_file, send, settings_of, taps
+
+from headrace.batch.ingest import ingest
+from headrace.batch.lease import owner_name
+from headrace.batch.run import publish_on_base
+from headrace.batch.train import train
+from headrace.config import Settings
+from headrace.definitions import Definition
+from headrace.errors import Fenced
+from headrace.registry import Generation, Registry
+from headrace.schemas import Vector
+from headrace.sources.kafka import Broker
+from headrace.speed.handover import Waiting, promote
+from headrace.speed.update import Batch, Update, plan_of
+from headrace.stores import Opening
+from headrace.stores.port import Store
+
+pytestmark = [pytest.mark.spark, pytest.mark.kafka, pytest.mark.dynamodb]
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Place:
+    """One definition with a history, a topic and a table of its own."""
+
+    spark: SparkSession
+    settings: Settings
+    definition: Definition
+    broker: Broker
+    store: Store
+    opening: Opening
+    bootstrap: str
+    oracle: Oracle
+    batches: list[Batch] = field(default_factory=list)
+
+    def published(self, base: Generation | None = None) -> Generation:
+        """Train on the lake as it is, and publish."""
+        made = train(self.spark, self.settings, self.definition, now=now(), base=base).generation
+        publish_on_base(
+            self.spark,
+            self.settings,
+            made,
+            owner=owner_name(),
+            endpoint=self.opening.endpoint,
+            say=lambda _: None,
+            base=base,
+        )
+        return made
+
+    def promote(self, generation: Generation) -> None:
+        promote(self.store, self.definition.name, generation.manifest.generation, now=now(), waiting=Waiting(60))
+
+    def champion(self) -> Generation:
+        """The generation that is served; made when there is none."""
+        number = self.store.champion(self.definition.name).generation
+        if number:
+            return Registry(self.settings.registry).load(self.definition.name, number)
+        made = self.published()
+        self.promote(made)
+        return made
+
+    def update(self, generation: Generation, opening: Any = None, owner: str = "") -> Update:
+        update = Update(
+            self.spark,
+            self.settings,
+            plan_of(self.definition, generation, self.store),
+            opening or self.opening,
+            self.broker,
+            bootstrap=self.bootstrap,
+            owner=owner or owner_name(),
+            clock=now,
+            on_batch=self.batches.append,
+        )
+        update.start(generation.manifest.as_of)
+        return update
+
+    def settle(self, update: Update, seconds: float = 90) -> Vector:
+        """Wait until everything the topic holds is counted."""
+        deadline = time.monotonic() + seconds
+        while True:
+            if update.failure is not None:
+                raise update.failure
+            heard_at, topic = now(), self.broker.topic(self.definition.source.name)
+            update.hear(heard_at, topic, {p: end for p, (_, end) in self.broker.held(topic).items()})
+            if not any(update.lag.values()):
+                return update.vector
+            assert time.monotonic() < deadline, f"not counted in time: {update.lag}"
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def made(
+    spark: SparkSession, kafka: str, dynamodb: str, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Any]:
+    from headrace.config import load
+
+    def settings(*assignments: str, endpoint: str) -> Settings:
+        home = tmp_path_factory.mktemp("update")
+        return load(
+            [f"home={home}", f"store.table=t-{uuid.uuid4().hex[:12]}", f"store.endpoint={endpoint}", *assignments],
+            environment="local",
+        )
+
+    return settings
+
+
+@pytest.fixture(scope="module")
+def place(made: Callable[..., Settings], spark: SparkSession, kafka: str, dynamodb: str) -> Iterator[Place]:
+    settings = settings_of(made, kafka, dynamodb)
+    definition = taps(f"taps_{uuid.uuid4().hex[:8]}")
+    file = history_file(settings.home.parent / "history.csv", events(300, seed=1))
+    landed = ingest(spark, settings, definition, file, now=now())
+    opening = Opening(settings.store, dynamodb, 20)
+    store = opening.open()
+    store.prepare()
+    with Broker(settings.kafka, kafka) as broker:
+        broker.create(definition.source.name, 2)
+        oracle = Oracle(definition, broker, file, landed.sha256)
+        yield Place(spark, settings, definition, broker, store, opening, kafka, oracle)
+    store.close()
+
+
+def test_a_stream_is_counted_once_through_restarts_batches_of_any_size_and_a_second_generation(place: Place) -> None:
+    first = place.champion()
+    name = place.definition.source.name
+    update = place.update(first)
+    send(place.broker, name, events(400, seed=2))
+    head = place.settle(update)
+    vectors = place.oracle.check(place.store, place.settings.registry)
+    assert all(vector.covers(head) for vector in vectors.values()), "everything counts, for every key"
+    assert place.store.progress(place.definition.name, 1).as_of > first.manifest.as_of  # type: ignore[union-attr]
+    update.stop()
+
+    # What arrives while no driver runs is counted by the next one, and nothing twice.
+    send(place.broker, name, [*events(200, seed=3), b"{broken", b'{"who": "p1", "at": "never", "x": 1}'])
+    again = place.update(first)
+    assert place.settle(again).covers(head)
+    place.oracle.check(place.store, place.settings.registry)
+    again.stop()
+    assert sum(batch.interim.settled.replayed for batch in place.batches) == 0
+
+
+def test_a_driver_that_dies_before_it_says_so_is_replayed_by_the_next_and_counts_once(place: Place) -> None:
+    generation = place.champion()
+    place.batches.clear()
+    dying = Dying(place.opening)
+    update = place.update(generation, dying)
+    send(place.broker, place.definition.source.name, events(100, seed=4))
+    deadline = time.monotonic() + 60
+    while update.failure is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert isinstance(update.failure, Died)
+    update.stop()
+    place.oracle.check(place.store, place.settings.registry)
+
+    send(place.broker, place.definition.source.name, events(100, seed=5))
+    again = place.update(generation)
+    head = place.settle(again)
+    again.stop()
+    replayed = sum(batch.interim.settled.replayed + batch.interim.recut for batch in place.batches)
+    assert replayed > 0, "without a replay nothing was proved"
+    vectors = place.oracle.check(place.store, place.settings.registry)
+    assert all(vector.covers(head) for vector in vectors.values())
+
+
+def test_a_second_driver_fences_the_first(place: Place) -> None:
+    generation = place.champion()
+    first = place.update(generation, owner="first")
+    second = place.update(generation, owner="second")
+    send(place.broker, place.definition.source.name, events(50, seed=6))
+    place.settle(second)
+    deadline = time.monotonic() + 60
+    while first.failure is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert isinstance(first.failure, Fenced)
+    assert "second" in str(first.failure)
+    first.stop()
+    second.stop()
+    place.oracle.check(place.store, place.settings.registry)
+
+
+def test_a_generation_is_handed_over_while_the_stream_runs(place: Place) -> None:
+    old = place.champion()
+    base_update = place.update(old, owner="old")
+    send(place.broker, place.definition.source.name, events(60, seed=7))
+    candidate = place.published(base=old)
+    running = place.update(candidate, owner="candidate")
+    send(place.broker, place.definition.source.name, events(60, seed=8))
+    before = place.store.progress(place.definition.name, old.manifest.generation)
+    assert before is not None
+    place.promote(candidate)
+    vectors = place.oracle.check(place.store, place.settings.registry)
+    assert all(vector.covers(before.vector) for vector in vectors.values()), "nothing that was served is taken back"
+    assert place.store.champion(place.definition.name).generation == candidate.manifest.generation
+    send(place.broker, place.definition.source.name, events(20, seed=9))
+    head = place.settle(running)
+    while base_update.failure is None:
+        time.sleep(0.1)
+    assert "handed over" in str(base_update.failure)
+    assert all(v.covers(head) for v in place.oracle.check(place.store, place.settings.registry).values())
+    base_update.stop()
+    running.stop()
+
+
+class Died(Exception):
+    """The driver is gone."""
+
+
+@dataclass(frozen=True)
+class Dying:
+    """Opens a store whose progress cannot be advanced: the driver dies after its items were written."""
+
+    real: Opening
+
+    def __reduce__(self) -> Any:
+        return (Opening, (self.real.settings, self.real.endpoint, self.real.retry_s))  # executors do not die
+
+    def open(self) -> Any:
+        store = self.real.open()
+
+        def advance(_progress: object) -> None:
+            raise Died
+
+        store.advance = advance  # type: ignore[method-assign]
+        return store

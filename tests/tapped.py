@@ -1,0 +1,180 @@
+"""A small definition, its events on a real topic, and the plain-Python recomputation from that topic's log."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from headrace.algebra import Count, CountDistinct, Last, Max, State, Sum
+from headrace.config import Settings
+from headrace.definitions import Definition, Field, Schema, Stream
+from headrace.registry import Generation, Registry
+from headrace.schemas import HISTORY, Vector
+from headrace.schemas.positions import Log
+from headrace.serving.lookup import Lookups
+from headrace.sources.kafka import Broker
+from headrace.speed.settling import Plan, finished_outputs
+from headrace.stores.port import Champion, Store
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+TYPES = {"x": "double", "tag": "string"}
+SCHEMA = Schema(
+    [
+        Field("who", "string"),
+        Field("at", "timestamp", required=True),
+        Field("x", "double"),
+        Field("tag", "string"),
+    ]
+)
+PEOPLE = [f"p{n}" for n in range(40)]
+
+
+def taps(stream: str) -> Definition:
+    """What is counted of a stream of that name."""
+    return Definition(
+        name=stream,
+        entity="who",
+        event_time="at",
+        source=Stream(stream, SCHEMA),
+        features={
+            "n": Count(),
+            "spent": Sum("x", step="0.001"),
+            "most": Max("x"),
+            "kinds": CountDistinct("tag"),
+            "last_tag": Last("tag"),
+        },
+    )
+
+
+Event = Mapping[str, Any]
+
+
+def events(count: int, seed: int, *, late_s: int = 90 * 86_400, hot: float = 0.0) -> list[dict[str, Any]]:
+    """Events of the people, as late as a quarter of a year, in no order; `hot` of them of the first alone."""
+    rng = random.Random(seed)
+    return [
+        {
+            "who": PEOPLE[0] if rng.random() < hot else rng.choice(PEOPLE),
+            "at": (START + timedelta(seconds=rng.randrange(late_s))).isoformat(sep=" ")[:19],
+            "x": round(rng.uniform(-5, 20), 3),
+            "tag": rng.choice("abcdefgh"),
+        }
+        for _ in range(count)
+    ]
+
+
+def history_file(path: Path, rows: Iterable[Event]) -> Path:
+    """Events as a CSV file; its rows precede the stream's in time, so that nothing overlaps."""
+    lines = ["who,at,x,tag"]
+    for row in rows:
+        at = datetime.fromisoformat(row["at"]) - timedelta(days=400)
+        lines.append(f"{row['who']},{at},{row['x']},{row['tag']}")
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def send(broker: Broker, topic: str, rows: Iterable[Event | bytes], *, keyed: bool = True) -> int:
+    """Produce the events, keyed by who, and wait until they are acknowledged."""
+    producer = broker.producer()
+    sent = []
+    for row in rows:
+        value = row if isinstance(row, bytes) else json.dumps(row).encode()
+        key = None if isinstance(row, bytes) or not keyed else str(row["who"]).encode()
+        sent.append(producer.send(topic, value=value, key=key))
+    producer.flush()
+    for one in sent:
+        one.get(30)
+    return len(sent)
+
+
+def lifted(definition: Definition, log: Log, position: int, row: Event) -> dict[str, State]:
+    at = datetime.fromisoformat(row["at"]).replace(tzinfo=UTC)
+    held = {**row, "at": at, "_event_ts": at, "_incarnation": log[0], "_partition": log[1], "_position": position}
+    return {name: feature.lift(held, TYPES) for name, feature in definition.features.items()}
+
+
+class Oracle:
+    """Everything that ever happened, recomputed one event at a time up to any vector."""
+
+    def __init__(self, definition: Definition, broker: Broker, history: Path | None, sha256: str | None) -> None:
+        self._definition = definition
+        self._broker = broker
+        self._read: dict[Log, list[tuple[int, Event]]] = {}
+        if history is not None and sha256 is not None:
+            names, *rows = [line.split(",") for line in history.read_text("utf-8").splitlines()]
+            typed = [{**dict(zip(names, row, strict=True)), "x": float(row[2])} for row in rows]
+            self._read[HISTORY, sha256] = list(enumerate(typed))
+
+    def refresh(self) -> Vector:
+        """Read what the topic holds now; where it ends."""
+        topic = self._broker.topic(self._definition.source.name)
+        end = {partition: n for partition, (_, n) in self._broker.held(topic).items()}
+        start = {int(p): found[-1][0] + 1 for (i, p), found in self._read.items() if i == topic.incarnation and found}
+        for record in self._broker.records(topic, start, end):
+            found = self._read.setdefault((topic.incarnation, str(record.partition)), [])
+            event = _good(record.value)
+            if event is not None:
+                found.append((record.offset, event))
+        return Vector({(topic.incarnation, str(p)): n for p, n in end.items()})
+
+    def states(self, entity: str, until: Vector) -> dict[str, State] | None:
+        """The states of the entity's events before `until`, None for no event."""
+        features = self._definition.features
+        lifts = [
+            lifted(self._definition, log, position, row)
+            for log, found in self._read.items()
+            for position, row in found
+            if position < until.get(log, 0) and row["who"] == entity
+        ]
+        if not lifts:
+            return None
+        return reduce(lambda a, b: {name: f.merge(a[name], b[name]) for name, f in features.items()}, lifts)
+
+    def check(self, store: Store, registry: Path, people: Iterable[str] = PEOPLE) -> dict[str, Any]:
+        """Every answer is the recomputation at the generation and vector it carries; the answers' vectors."""
+        found = Lookups(store, 0, lambda: datetime.now(UTC)).many(self._definition.name, list(people))
+        self.refresh()
+        vectors = {}
+        for answer in found.answers:
+            generation = Registry(registry).load(self._definition.name, answer.generation)
+            vector = Vector.from_json(answer.vector)
+            states = self.states(answer.entity, vector)
+            assert states is not None, f"{answer.entity} is served and has no event below {answer.vector}"
+            expected = json.loads(
+                finished_outputs(bare_plan(self._definition, generation), {answer.entity: states})[answer.entity]
+            )
+            said = {"features": dict(answer.features), "prediction": dict(answer.prediction)}
+            assert said == expected, f"{answer.entity} at {answer.vector}: {said} is not {expected}"
+            vectors[answer.entity] = vector
+        return vectors
+
+
+def bare_plan(definition: Definition, generation: Generation) -> Plan:
+    return Plan(
+        definition,
+        generation.manifest.generation,
+        Champion(),
+        Vector.from_json(generation.manifest.cut),
+        generation.theta(),
+    )
+
+
+def _good(value: bytes | None) -> Event | None:
+    try:
+        event = json.loads((value or b"").decode())
+        datetime.fromisoformat(event["at"])
+        return (
+            {**event, "x": None if event["x"] is None else float(event["x"])} if isinstance(event["who"], str) else None
+        )
+    except (ValueError, KeyError, TypeError, UnicodeDecodeError):
+        return None
+
+
+def settings_of(make: Any, kafka: str, dynamodb: str, *more: str) -> Settings:
+    settings: Settings = make(f"kafka.bootstrap={kafka}", "stream.heartbeat_s=0.2", *more, endpoint=dynamodb)
+    return settings
