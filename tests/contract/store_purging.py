@@ -26,7 +26,10 @@ from headrace.batch.promote import rollback
 from headrace.batch.purge import purge
 from headrace.errors import AnswerIsNo, ChampionMoved, LeaseHeld
 from headrace.registry.promotion import successor
-from headrace.stores.port import Store
+from headrace.schemas import Vector
+from headrace.stores.port import SpeedItem, Store
+
+SPEED = SpeedItem(b"{}", "{}", Vector({("topic", "0"): 3}))
 
 
 class Purges:
@@ -137,3 +140,16 @@ class Purges:
             purge(store, SEGMENTS, window=0, now=NOW)
             over.set()
             assert all(reader.result() for reader in readers)
+
+    def test_speed_items_go_with_the_generations_that_are_closed(self, store: Store) -> None:
+        self.history(store)
+        for generation in range(1, 7):
+            store.write_speed(SEGMENTS, generation, {"same": SPEED, f"only-{generation}": SPEED})
+        begin(store, 6, 5)  # a challenger that is being published
+        store.write_speed("other", 1, {"same": SPEED})
+        store.release_lease(store.lease(SEGMENTS))  # type: ignore[arg-type]
+        report = purge(store, SEGMENTS, window=1, now=NOW)
+        assert (report.kept, report.removed_speed) == ((4, 5, 6), 6)
+        left = {g: [entity for entity, _ in store.scan_speed(SEGMENTS, g)] for g in range(1, 7)}
+        assert {g: len(entities) for g, entities in left.items()} == {1: 0, 2: 0, 3: 0, 4: 2, 5: 2, 6: 2}
+        assert list(store.scan_speed("other", 1)) == [("same", SPEED)]

@@ -81,7 +81,12 @@ class SpeedItems:
     def test_removal(self, store: Store) -> None:
         store.write_speed(SEGMENTS, 1, {"a": speed("a"), "b": speed("b")})
         store.write_speed(SEGMENTS, 2, {"a": speed("a")})
-        store.remove_speed(SEGMENTS, 1, ["a", "b", "c"])
+        assert sorted(key for n in range(2) for key in store.speed_keys(SEGMENTS, n, 2)) == [
+            ("a", 1),
+            ("a", 2),
+            ("b", 1),
+        ]
+        store.remove_speed(SEGMENTS, [("a", 1), ("b", 1), ("c", 1)])
         assert list(store.scan_speed(SEGMENTS, 1)) == []
         assert list(store.scan_speed(SEGMENTS, 2)) == [("a", speed("a"))]
 

@@ -32,7 +32,7 @@ def promote(store: Store, definition: str, generation: int, *, now: datetime, ow
     return _flip(store, definition, choose, now, owed)
 
 
-def rollback(store: Store, definition: str, to: int | None = None, *, now: datetime) -> Champion:
+def rollback(store: Store, definition: str, to: int | None = None, *, now: datetime | None = None) -> Champion:
     """Make a former champion the champion again: `to`, or the newest one below the present champion.
 
     Raises AnswerIsNo when there is none, when `to` never was champion, or when it was closed by a purge.
@@ -78,7 +78,7 @@ def check_whole(definition: str, generation: int, ledger: dict[int, LedgerEntry]
     return entry
 
 
-def _flip(store: Store, definition: str, choose: _Choice, now: datetime, owed: Vector | None) -> Champion:
+def _flip(store: Store, definition: str, choose: _Choice, now: datetime | None, owed: Vector | None) -> Champion:
     """Read, decide, write; anew when the champion moved in between."""
     for left in reversed(range(_ATTEMPTS)):
         # The champion before the ledger: an entry opened in between moves the epoch, and the write below fails.

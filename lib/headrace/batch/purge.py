@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
-from time import monotonic
+from time import monotonic, sleep
 
 from headrace.batch.lease import Clock, Heartbeat, Say, holding, owner_name
 from headrace.errors import ChampionMoved
@@ -25,12 +25,13 @@ _ENTITIES = 500  # removed between two looks at the lease
 class PurgeReport:
     """What one purge did.
 
-    scanned: entities seen. removed: versions removed. kept: generations that stay readable. closed: generations
-    that can no longer become champion, as of this purge.
+    scanned: entities seen. removed: versions removed. removed_speed: speed items removed. kept: generations that stay
+    readable. closed: generations that can no longer become champion, as of this purge.
     """
 
     scanned: int
     removed: int
+    removed_speed: int
     kept: tuple[int, ...]
     closed: tuple[int, ...]
     report: WriteReport
@@ -45,12 +46,14 @@ def purge(
     now: datetime,
     owner: str | None = None,
     lease_s: float = 30.0,
+    pointer_age_s: float = 0.0,
     say: Say = log.info,
 ) -> PurgeReport:
     """Keep what the champion, the challengers above it and the last `window` champions before it read; remove the rest.
 
     Holds the publisher's lease, so that no publication builds on a generation while it is closed. Readers see the
     same before, during and after: of one entity, a version that hides others goes with or after them.
+    pointer_age_s: how old a reader's champion pointer may be; nothing is removed that one so old reads.
     Raises LeaseHeld while a publisher works.
     """
     started = monotonic()
@@ -59,15 +62,20 @@ def purge(
     ) as heartbeat:
         kept, closed, views = _close(store, definition, window)
         say(f"purge of {definition}: keeping generations {list(kept)}, closing {list(closed)}")
+        if closed:
+            sleep(pointer_age_s)
         with ThreadPoolExecutor(SEGMENTS, thread_name_prefix="purge") as pool:
             slices = [pool.submit(_remove, store, definition, views, n, heartbeat) for n in range(SEGMENTS)]
+            speed = [pool.submit(_remove_speed, store, definition, kept, n, heartbeat) for n in range(SEGMENTS)]
             done = [one.result() for one in slices]
+            done_speed = [one.result() for one in speed]
     return PurgeReport(
         scanned=sum(scanned for scanned, _, _ in done),
         removed=sum(removed for _, removed, _ in done),
+        removed_speed=sum(report.items for report in done_speed),
         kept=kept,
         closed=closed,
-        report=sum((report for _, _, report in done), WriteReport()),
+        report=sum((*(report for _, _, report in done), *done_speed), WriteReport()),
         seconds=round(monotonic() - started, 3),
     )
 
@@ -124,3 +132,15 @@ def _remove(
         heartbeat.check()
         report += store.remove_versions(definition, some)
     return scanned, removed, report
+
+
+def _remove_speed(
+    store: Store, definition: str, kept: tuple[int, ...], segment: int, heartbeat: Heartbeat
+) -> WriteReport:
+    """Remove the speed items of generations that are not kept; those are closed, so nobody goes back to them."""
+    report = WriteReport()
+    gone = (key for key in store.speed_keys(definition, segment, SEGMENTS) if key[1] not in kept)
+    while some := list(islice(gone, _ENTITIES)):
+        heartbeat.check()
+        report += store.remove_speed(definition, some)
+    return report

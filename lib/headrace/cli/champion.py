@@ -75,10 +75,15 @@ def purge(settings: Settings, definition: str, as_json: bool) -> None:
             window=settings.publish.rollback_window,
             now=now(),
             lease_s=settings.publish.lease_s,
+            pointer_age_s=settings.serve.champion_cache_s,
             say=say_steps(as_json),
         )
     counts = dataclasses.asdict(purged)
-    show(as_json, counts, lambda: fields({key: counts[key] for key in ("scanned", "removed", "kept", "closed")}))
+    show(
+        as_json,
+        counts,
+        lambda: fields({key: counts[key] for key in ("scanned", "removed", "removed_speed", "kept", "closed")}),
+    )
 
 
 @click.command()

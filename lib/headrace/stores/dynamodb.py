@@ -185,8 +185,12 @@ class DynamoDBStore:
         for entity, item in self._scanned(definition, items.SPEED + padded(generation), segment, segments):
             yield entity, items.speed_of(item)
 
-    def remove_speed(self, definition: str, generation: int, entities: Iterable[str]) -> WriteReport:
-        changes = (RemoveSpeed(self._table, definition, generation, entity) for entity in entities)
+    def speed_keys(self, definition: str, segment: int = 0, segments: int = 1) -> Iterator[tuple[str, int]]:
+        for entity, item in self._scanned(definition, items.SPEED, segment, segments):
+            yield entity, int(item["sk"]["S"].removeprefix(items.SPEED))
+
+    def remove_speed(self, definition: str, keys: Iterable[tuple[str, int]]) -> WriteReport:
+        changes = (RemoveSpeed(self._table, definition, generation, entity) for entity, generation in keys)
         return self._checked(lambda: self._bulk.carry_out(changes))
 
     def progress(self, definition: str, generation: int) -> Progress | None:
@@ -270,7 +274,7 @@ class DynamoDBStore:
             "ConsistentRead": True,
             "Segment": segment,
             "TotalSegments": segments,
-            "FilterExpression": "begins_with(pk, :pk) AND sk = :sk",
+            "FilterExpression": "begins_with(pk, :pk) AND begins_with(sk, :sk)",
             "ExpressionAttributeValues": {":pk": items.text(prefix), ":sk": items.text(sk)},
         }
         for item in self._pages("Scan", request):

@@ -150,9 +150,16 @@ class MemoryStore:
             if _in_segment(entity, segment, segments):
                 yield entity, item
 
-    def remove_speed(self, definition: str, generation: int, entities: Iterable[str]) -> WriteReport:
+    def speed_keys(self, definition: str, segment: int = 0, segments: int = 1) -> Iterator[tuple[str, int]]:
+        with self._lock:
+            found = [(e, g) for (name, g), held in self._speed.items() if name == definition for e in held]
+        for entity, generation in found:
+            if _in_segment(entity, segment, segments):
+                yield entity, generation
+
+    def remove_speed(self, definition: str, keys: Iterable[tuple[str, int]]) -> WriteReport:
         items = 0
-        for entity in entities:
+        for entity, generation in keys:
             with self._lock:
                 self._speed[definition, generation].pop(entity, None)
             items += 1

@@ -248,8 +248,11 @@ class Store(Protocol):
     ) -> Iterator[tuple[str, SpeedItem]]:
         """Every entity with a speed item in the generation, one slice of the keys; for verify and purge only."""
 
-    def remove_speed(self, definition: str, generation: int, entities: Iterable[str]) -> WriteReport:
-        """Delete speed items; for purge only."""
+    def speed_keys(self, definition: str, segment: int = 0, segments: int = 1) -> Iterator[tuple[str, int]]:
+        """(entity, generation) of every speed item, one slice of the keys; for purge only."""
+
+    def remove_speed(self, definition: str, keys: Iterable[tuple[str, int]]) -> WriteReport:
+        """Delete the speed items of these entities and generations; for purge only."""
 
     def progress(self, definition: str, generation: int) -> Progress | None:
         """How far the generation's speed layer is; None before its first driver."""
