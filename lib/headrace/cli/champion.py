@@ -9,7 +9,7 @@ import click
 
 from headrace.cli.opening import name_of, now, opened_store
 from headrace.cli.options import definition_argument, generation_option, json_option, with_settings
-from headrace.cli.output import fields, say_steps, show
+from headrace.cli.output import fields, say_steps, show, table
 from headrace.config import Settings
 
 if TYPE_CHECKING:
@@ -92,18 +92,9 @@ def purge(settings: Settings, definition: str, as_json: bool) -> None:
 @with_settings
 def generations(settings: Settings, definition: str, as_json: bool) -> None:
     """List the generations of DEFINITION: sealed in the registry, and where each stands in the store."""
-    from rich.table import Table
-
     from headrace.batch.run import standing
 
     name = name_of(definition)
     with opened_store(settings) as store:
         rows = standing(settings, name, store)
-
-    def table() -> Table:
-        shown = Table("generation", "registry", "store", "champion", "entities", "created", title=name)
-        for row in rows:
-            shown.add_row(*("" if value is None else str(value) for value in row.values()))
-        return shown
-
-    show(as_json, {"definition": name, "generations": rows}, table)
+    show(as_json, {"definition": name, "generations": rows}, lambda: table(rows, f"{name} has no generation yet"))

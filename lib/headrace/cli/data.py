@@ -1,10 +1,15 @@
-"""`headrace generate`: seeded sample data."""
+"""`headrace generate` and `headrace split`: files of events."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import click
+
+from headrace.cli.options import with_settings
+from headrace.cli.replay import instant
+from headrace.config import Settings
 
 
 @click.group()
@@ -35,3 +40,42 @@ def purchases(*, customers: int, rows: int, seed: int, path: Path, force: bool) 
     with shown("generating purchases", rows, "rows") as advance:
         write_purchases(path, customers, rows, seed, advance)
     click.echo(f"{path}: {rows:,} rows of {customers:,} customers, seed {seed}")
+
+
+@click.command()
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--at", type=instant, metavar="TIME", required=True, help="The first event time of the second file.")
+@click.option(
+    "--before", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File of the events before it."
+)
+@click.option(
+    "--after", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File of the events from it on."
+)
+@click.option("--definition", default="segments", show_default=True, metavar="DEFINITION", help="Whose columns it has.")
+@click.option("--force", is_flag=True, help="Replace files that are there.")
+@with_settings
+def split(
+    settings: Settings, path: Path, at: datetime, before: Path, after: Path, definition: str, force: bool
+) -> None:
+    """Cut FILE (.csv or .csv.gz) in two by event time; rows keep their bytes, and both files have the header.
+
+    Rows whose time cannot be read go to the first file.
+    """
+    from headrace.cli.opening import load
+    from headrace.sources.files import fingerprint
+    from headrace.sources.rows import split as cut
+
+    loaded = load(definition)
+    parts = cut(
+        fingerprint(path),
+        loaded.source.schema,
+        loaded.event_time,
+        at,
+        (before, after),
+        multiline=settings.ingest.multiline,
+        replace=force,
+    )
+    click.echo(f"{before}: {parts.before:,} rows before {at:%Y-%m-%d %H:%M:%S %Z}")
+    click.echo(f"{after}: {parts.after:,} rows from then on")
+    if parts.unread:
+        click.echo(f"{parts.unread:,} of the rows in {before} have no time that can be read", err=True)

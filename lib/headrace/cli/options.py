@@ -31,6 +31,8 @@ def with_settings(command: F) -> F:
         logging.basicConfig(
             level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
         )
+        for chatty in ("py4j", "kafka"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
         return command(*args, settings=config.load(assignments, env), **kwargs)
 
     return wrapped  # type: ignore[return-value]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -14,7 +14,7 @@ def say_steps(as_json: bool) -> Callable[[str], None]:
     return (lambda _text: None) if as_json else (lambda text: click.echo(f"· {text}", err=True))
 
 
-def show(as_json: bool, value: dict[str, Any], text: Callable[[], Any]) -> None:
+def show(as_json: bool, value: Any, text: Callable[[], Any]) -> None:
     if as_json:
         click.echo(json.dumps(value, default=str))
         return
@@ -25,3 +25,16 @@ def show(as_json: bool, value: dict[str, Any], text: Callable[[], Any]) -> None:
 
 def fields(values: dict[str, Any]) -> str:
     return "\n".join(f"{name:<12} {value}" for name, value in values.items() if value not in ([], None))
+
+
+def table(rows: Sequence[Mapping[str, Any]], none: str) -> Any:
+    """Rows of one shape as a table headed by their names; `none` where there is no row."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if not rows:
+        return none
+    drawn = Table(*rows[0])
+    for row in rows:
+        drawn.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
+    return drawn

@@ -16,7 +16,7 @@ from headrace.cli.output import say_steps
 from headrace.config import Settings
 
 # Small batches: re-planning every stage, and packing what is read once, cost more than they save.
-_SPARK = {
+SPARK = {
     "spark.sql.adaptive.enabled": "false",
     "spark.scheduler.mode": "FAIR",
     "spark.sql.streaming.metricsEnabled": "false",
@@ -49,7 +49,7 @@ def stream(settings: Settings, definition: str, only: str | None, until_idle: bo
     if settings.stream.metrics_port:
         metrics.serve(settings.stream.metrics_port)
     stop = threading.Event()
-    opened = opened_spark(settings, f"stream {loaded.name}", say, ("delta", "kafka-source"), _SPARK)
+    opened = opened_spark(settings, f"stream {loaded.name}", say, ("delta", "kafka-source"), SPARK)
     with opened as spark, _ending(stop, say):
         driver = Driver(
             spark, settings, loaded, opening, bootstrap, owner=owner_name(), clock=now, say=say, metrics=metrics

@@ -173,7 +173,7 @@ def _refuse(answer: requests.Response, remote: Remote) -> None:
         raise DownloadError(
             f"{remote.url} is refused",
             found=f"HTTP {answer.status_code}",
-            do="check the address: $HEADRACE_MAVEN_REPOSITORY names another mirror of Maven Central",
+            do="check the address; for jars, $HEADRACE_MAVEN_REPOSITORY names another mirror of Maven Central",
         )
 
 

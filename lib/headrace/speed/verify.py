@@ -143,21 +143,22 @@ def _events(
     cut = Vector.from_json(manifest.cut)
     columns = [*definition.source.schema.names, *META_COLUMNS]
     before = snapshot(spark, settings.lake, stream, manifest.delta_version).events.select(*columns)
-    places = speed.select("entity", F.explode("vector").alias("at")).select("entity", "at.*")
-    ends = places.groupBy("incarnation", "partition").agg(F.max("next").alias("next")).collect()
+    # Names with an underscore, which no column of an event has.
+    names = ("_life", "_part", "_next")
+    places = speed.select(F.col("entity").alias("_who"), F.explode("vector").alias("_at")).select("_who", "_at.*")
+    places = places.toDF("_who", *names)
+    ends = places.groupBy("_life", "_part").agg(F.max("_next")).collect()
     furthest = counted.join(Vector({(end[0], end[1]): end[2] for end in ends}))
     live = Vector({log: n for log, n in furthest.items() if log[0] != HISTORY and n > cut.get(log, 0)})
     if not live:
         return between(before, Vector(), cut)
     _await_lake(spark, settings, stream, live, wait_s)
     since = between(snapshot(spark, settings.lake, stream).events.select(*columns), cut, live)
-    base = [(*log, n) for log, n in counted.items()]
-    below = F.broadcast(spark.createDataFrame(base, "incarnation string, partition string, base bigint"))
-    own = (F.col("_incarnation") == F.col("incarnation")) & (F.col("_partition") == F.col("partition"))
-    beyond = places.withColumnRenamed("entity", "who")
-    is_its = F.col(definition.entity).cast("string") == F.col("who")
-    reached = since.join(below, own, "left").drop("incarnation", "partition").join(beyond, own & is_its, "left")
-    is_counted = F.col("_position") < F.greatest(F.coalesce("base", F.lit(0)), F.coalesce("next", F.lit(0)))
+    base = spark.createDataFrame([(*log, n) for log, n in counted.items()], "_life string, _part string, _base bigint")
+    own = (F.col("_incarnation") == F.col("_life")) & (F.col("_partition") == F.col("_part"))
+    is_its = F.col(definition.entity).cast("string") == F.col("_who")
+    reached = since.join(F.broadcast(base), own, "left").drop("_life", "_part").join(places, own & is_its, "left")
+    is_counted = F.col("_position") < F.greatest(F.coalesce("_base", F.lit(0)), F.coalesce("_next", F.lit(0)))
     return between(before, Vector(), cut).unionByName(reached.where(is_counted).select(*columns))
 
 

@@ -1,0 +1,56 @@
+"""`headrace compact` and `headrace vacuum`: the housekeeping of a stream's tables in the lake."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from headrace.cli.opening import load, now, opened_spark, opened_store
+from headrace.cli.options import definition_argument, json_option, with_settings
+from headrace.cli.output import say_steps, show
+from headrace.config import Settings
+
+
+@click.command()
+@definition_argument
+@json_option
+@with_settings
+def compact(settings: Settings, definition: str, as_json: bool) -> None:
+    """Merge small files of the tables of DEFINITION's stream; what readers see stays as it is."""
+    from headrace.speed.maintenance import compact as merge
+
+    stream = load(definition).source.name
+    with opened_spark(settings, f"compact {stream}", say_steps(as_json)) as spark:
+        done = merge(spark, settings, stream)
+    said = {"stream": stream, "tables": [asdict(table) for table in done]}
+    show(as_json, said, lambda: "\n".join(f"{t.table}: {t.removed:,} files became {t.added:,}" for t in done))
+
+
+@click.command()
+@definition_argument
+@click.option(
+    "--hours",
+    type=click.IntRange(1),
+    default=168,
+    show_default=True,
+    metavar="N",
+    help="Keep what was current in the last N hours; no less than any write or read of another process takes.",
+)
+@json_option
+@with_settings
+def vacuum(settings: Settings, definition: str, hours: int, as_json: bool) -> None:
+    """Remove files of DEFINITION's stream that no retained generation reads; run it at least once a fortnight.
+
+    What the champion, its challengers and the generations within the rollback window were trained on stays, of every
+    definition over the stream.
+    """
+    from headrace.speed.maintenance import vacuum as remove
+
+    stream = load(definition).source.name
+    with opened_spark(settings, f"vacuum {stream}", say_steps(as_json)) as spark, opened_store(settings) as store:
+        done = remove(spark, settings, stream, store, hours=hours, now=now())
+    lines = [f"{table}: {files:,} files removed" for table, files in done.removed.items()]
+    if done.kept:
+        lines.append(f"{done.kept:,} files were kept for {', '.join(map(str, done.pins))}")
+    show(as_json, {"stream": stream, **asdict(done)}, lambda: "\n".join(lines))
