@@ -1,6 +1,6 @@
 """`python -m bench [NAME ...|all]`: one JSON object a metric on standard output.
 
-NAME: rfm, publishing, starting. Needs bench/.venv with the peers (make bench sets it up) and Online Retail in
+NAME: rfm, publishing, guarded, starting. Needs bench/.venv with the peers (make bench sets it up) and Online Retail in
 $HEADRACE_DATA; says plainly what is absent.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.peers import PEER_PYTHON
 from headrace import config
 
-NAMES = ("rfm", "publishing", "starting")
+NAMES = ("rfm", "publishing", "guarded", "starting")
 
 
 def main() -> int:

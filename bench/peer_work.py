@@ -100,8 +100,38 @@ def batch_writer(endpoint: str, count: str) -> None:
             batch.put_item(Item={"pk": f"peer#c{n:07d}", "sk": "batch", "v00000001": {"s": STATE, "o": OUTPUTS}})
 
 
+def conditional_update(endpoint: str, count: str) -> None:
+    """One UpdateItem an item, each over the version before: the guarded write as boto3 users write it."""
+    import boto3
+
+    from bench.publishing_items import OUTPUTS, STATE
+
+    client = boto3.client(
+        "dynamodb",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    )
+    before = _ROUND[0]
+    _ROUND[0] += 1
+    guard = "n = :m" if before else "attribute_not_exists(pk)"
+    for n in range(int(count)):
+        values = {":s": {"B": STATE}, ":o": {"S": OUTPUTS}, ":w": {"S": "[]"}, ":n": {"N": str(before + 1)}}
+        client.update_item(
+            TableName="headrace",
+            Key={"pk": {"S": f"peer#c{n:07d}"}, "sk": {"S": "speed#00000001"}},
+            UpdateExpression="SET s = :s, o = :o, w = :w, n = :n",
+            ConditionExpression=guard,
+            ExpressionAttributeValues=values | ({":m": {"N": str(before)}} if before else {}),
+        )
+
+
+_ROUND = [0]  # how often `conditional_update` has written every item
+
+
 def main() -> None:
-    peers = {work.__name__: work for work in (pandas_rfm, pandas_features, duckdb_rfm, batch_writer)}
+    peers = {f.__name__: f for f in (pandas_rfm, pandas_features, duckdb_rfm, batch_writer, conditional_update)}
     work = peers[sys.argv[1]]
     for _ in sys.stdin:
         cost = in_process(lambda: work(*sys.argv[2:]))

@@ -11,7 +11,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,12 +101,12 @@ class Streaming:
         return self.process.wait(seconds)
 
     def python_workers(self) -> list[psutil.Process]:
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        return [
-            c
-            for c in children
-            if "pyspark.daemon" in " ".join(c.cmdline()) or "pyspark/daemon" in " ".join(c.cmdline())
-        ]
+        found = []
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                if "pyspark" in " ".join(child.cmdline()) and "daemon" in " ".join(child.cmdline()):
+                    found.append(child)
+        return found
 
     def replays(self) -> int:
         """Items that a batch found counted before, wholly or in part."""

@@ -1,8 +1,9 @@
 """A stand-in for DynamoDB's item calls over real HTTP that refuses a share of them, and counts what lands.
 
 It speaks the JSON protocol of BatchExecuteStatement (the INSERT, UPDATE and DELETE forms the store writes),
-BatchWriteItem (puts) and BatchGetItem, keeps items in memory, and is not a model of anything else: what
-DynamoDB itself does is tested on DynamoDB Local. Run as a program it prints its address and serves until stopped.
+BatchWriteItem (puts), BatchGetItem and UpdateItem (SET, one condition), keeps items in memory, and is not a model of
+anything else: what DynamoDB itself does is tested on DynamoDB Local. Run as a program it prints its address and serves
+until stopped.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ Item = dict[str, Any]
 _SET = re.compile(r"SET (\w+)=\?")
 _REMOVE = re.compile(r"REMOVE (\w+)")
 _WHERE = re.compile(r"(\w+)=\?")
+_EQUALS = re.compile(r"(\w+) = (:\w+)")
 _MEMBER = re.compile(r"'(\w+)':\?")
 
 
@@ -85,6 +87,8 @@ class Stub:
                 return 200, self._puts(request["RequestItems"])
             if operation == "BatchGetItem":
                 return 200, self._gets(request["RequestItems"])
+            if operation == "UpdateItem":
+                return self._update(request)
         return 400, {"__type": "UnknownOperationException", "message": operation}
 
     def calls_per_second(self) -> list[int]:
@@ -122,6 +126,18 @@ class Stub:
             item.pop(name, None)
         self.landed[key] += 1
         return {"TableName": "t", "Item": {**item, "pk": {"S": key[0]}, "sk": {"S": key[1]}}}
+
+    def _update(self, request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        key = (request["Key"]["pk"]["S"], request["Key"]["sk"]["S"])
+        values, item = request["ExpressionAttributeValues"], self.items.get(key)
+        guard = _EQUALS.search(request["ConditionExpression"])
+        expected = values[guard[2]] if guard else None
+        if (item or {}).get(guard[1] if guard else "n") != expected:
+            return 400, {"__type": "ConditionalCheckFailedException", "message": "The conditional request failed"}
+        sets = {name: values[value] for name, value in _EQUALS.findall(request["UpdateExpression"])}
+        self.items[key] = {**(item or {}), **sets}
+        self.landed[key] += 1
+        return 200, {}
 
     def _puts(self, tables: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         left: dict[str, Any] = {}

@@ -45,6 +45,7 @@ def describe(definition: Definition) -> dict[str, Any]:
             "schema": definition.source.schema.describe(),
             "history": definition.source.history.name if definition.source.history is not None else None,
             "payload": definition.source.payload,
+            "payload_schemas": {str(id_): text for id_, text in sorted(definition.source.payload_schemas.items())},
         },
         "features": [{"name": name, "aggregate": f.describe()} for name, f in definition.features.items()],
         "learner": definition.learner.describe() if definition.learner is not None else None,

@@ -61,13 +61,15 @@ class Table:
 class Stream:
     """A named log of events: its topic, its table in the lake (`events/<name>`), its columns, its history.
 
-    payload: how a record of the topic spells an event.
+    payload: how a record of the topic spells an event. payload_schemas: for `avro`, framed as Confluent's clients do
+    it, the writers' schemas (JSON text) by id.
     """
 
     name: str
     schema: Schema
     history: Table | None = None
     payload: Literal["json", "avro"] = "json"
+    payload_schemas: Mapping[int, str] = field(default_factory=dict)
 
 
 # A pure, stateless transform of events, the same in batch and in the stream. A row it does not want counted

@@ -17,6 +17,26 @@ QUARANTINE_COLUMNS: Mapping[str, str] = {
     "seen_ts": "timestamp",  # when it was quarantined, UTC
 }
 
+# Columns of gaps/<stream>, the ledger of what was given up: name -> Spark type.
+GAP_COLUMNS: Mapping[str, str] = {
+    "_incarnation": "string",
+    "_partition": "string",
+    "first": "bigint",  # the first position that never landed
+    "next": "bigint",  # the position after the last; null: all that the topic's former life still held
+    "seen_ts": "timestamp",  # when it was noticed, UTC
+}
+
+# Columns of quarantine_replayed/<stream>, the ledger of records that were sent again: name -> Spark type.
+REPLAYED_COLUMNS: Mapping[str, str] = {
+    "_incarnation": "string",  # where the bad record stands
+    "_partition": "string",
+    "_position": "bigint",
+    "to_incarnation": "string",  # where it re-entered the topic
+    "to_partition": "string",
+    "to_position": "bigint",
+    "sent_ts": "timestamp",
+}
+
 # What separates the kind of a reason, which is counted, from the text that was found, which is not.
 FOUND = "; found "
 
@@ -33,3 +53,13 @@ def events_path(lake: Path, stream: str) -> Path:
 def quarantine_path(lake: Path, stream: str) -> Path:
     """The Delta table of a stream's quarantined records."""
     return lake / "quarantine" / stream
+
+
+def gaps_path(lake: Path, stream: str) -> Path:
+    """The Delta table of position ranges that were given up, which exists once there is one."""
+    return lake / "gaps" / stream
+
+
+def replayed_path(lake: Path, stream: str) -> Path:
+    """The Delta table of quarantined records that were sent again."""
+    return lake / "quarantine_replayed" / stream

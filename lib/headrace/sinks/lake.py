@@ -93,7 +93,7 @@ def append_file(spark: SparkSession, rows: DataFrame, path: Path, partition: str
         _replace(rows, path, _of_file(partition))
         return
     once = {"txnAppId": f"headrace:{partition}", "txnVersion": "1"}
-    _writer(rows).options(**once).mode("append").save(str(path))
+    writer(rows).options(**once).mode("append").save(str(path))
     if not has_log(spark, path, partition):
         # Delta remembers an earlier append of this file and skipped this one, but its rows were removed since.
         _replace(rows, path, _of_file(partition))
@@ -119,10 +119,11 @@ def forget_file(spark: SparkSession, path: Path, partition: str) -> None:
 
 
 def _replace(rows: DataFrame, path: Path, which: str) -> None:
-    _writer(rows).option("replaceWhere", which).mode("overwrite").save(str(path))
+    writer(rows).option("replaceWhere", which).mode("overwrite").save(str(path))
 
 
-def _writer(rows: DataFrame) -> DataFrameWriter:
+def writer(rows: DataFrame) -> DataFrameWriter:
+    """A Delta writer for rows of events or of quarantine, which may bring new columns."""
     # Columns may only be added here, since refuse_changed_schema went before.
     statistics = _EVENT_STATISTICS if "_event_ts" in rows.columns else _STATISTICS
     return rows.write.format("delta").option("mergeSchema", "true").options(**statistics)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from headrace.errors import InputError
 from headrace.schemas import HISTORY, META_COLUMNS, Schema
-from headrace.schemas.lake import FOUND, QUARANTINE_COLUMNS
-from headrace.sources.faults import first_reason, is_faulty
+from headrace.schemas.lake import FOUND
+from headrace.sources.faults import first_reason, is_faulty, quarantine_record, typed_as
 from headrace.sources.files import FileFingerprint
 from headrace.sources.readings import Reading, reading
 
@@ -210,32 +210,21 @@ def _events(
         "_arrival_ts": F.lit(arrival_ts),
         "_source": F.lit(file.name),
     }
-    return placed.where(~F.col("_is_bad")).select(*schema.names, *_typed_as(META_COLUMNS, meta))
+    return placed.where(~F.col("_is_bad")).select(*schema.names, *typed_as(META_COLUMNS, meta))
 
 
 def _quarantined(placed: DataFrame, source: Reading, file: FileFingerprint, arrival_ts: datetime) -> DataFrame:
     from pyspark.sql import functions as F
 
     bad, faults = source.check(placed.where(F.col("_is_bad")))
-    record = {
-        **_log(file),
-        "raw": F.make_valid_utf8("_raw"),
-        "raw_bytes": F.when(~F.is_valid_utf8("_raw"), F.col("_raw").cast("binary")),
-        "reason": first_reason(faults),
-        "source": F.lit(file.name),
-        "seen_ts": F.lit(arrival_ts),
-    }
-    return bad.select(*_typed_as(QUARANTINE_COLUMNS, record))
+    logged = bad.withColumns(_log(file))
+    return logged.select(*quarantine_record(F.col("_raw"), first_reason(faults), F.lit(file.name), arrival_ts))
 
 
 def _log(file: FileFingerprint) -> dict[str, Column]:
     from pyspark.sql import functions as F
 
     return {"_incarnation": F.lit(HISTORY), "_partition": F.lit(file.sha256), "_position": F.col("_position")}
-
-
-def _typed_as(columns: Mapping[str, str], values: Mapping[str, Column]) -> list[Column]:
-    return [values[name].cast(kind).alias(name) for name, kind in columns.items()]
 
 
 def _by_kind(quarantined: DataFrame) -> dict[str, int]:

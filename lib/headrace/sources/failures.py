@@ -7,10 +7,25 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from headrace.errors import HeadraceError, InputError, SchemaError, TerminalError, TransientError
+from headrace.errors import (
+    HeadraceError,
+    InputError,
+    RetentionGap,
+    SchemaError,
+    StreamRecreated,
+    TerminalError,
+    TransientError,
+)
 
 _FILE = re.compile(r"file:/+[^\s'\",;]+")
 _AGAIN = "copy or download it again"
+_CONFLICTS = (
+    "DELTA_CONCURRENT_",
+    "DELTA_METADATA_CHANGED",
+    "DELTA_PROTOCOL_CHANGED",
+    "ConcurrentTransactionException",
+    "ConcurrentAppendException",
+)
 
 # Texts that give a cause away, and the error it is, made from the name of the file; the first match wins.
 _CAUSES: tuple[tuple[tuple[str, ...], Callable[[str], HeadraceError]], ...] = (
@@ -29,7 +44,7 @@ _CAUSES: tuple[tuple[tuple[str, ...], Callable[[str], HeadraceError]], ...] = (
         ),
     ),
     (
-        ("DELTA_CONCURRENT_", "ConcurrentTransactionException", "ConcurrentAppendException"),
+        _CONFLICTS,
         lambda _: TransientError("another process wrote to the same lake table at the same time", do="run again"),
     ),
     (
@@ -65,6 +80,21 @@ _CAUSES: tuple[tuple[tuple[str, ...], Callable[[str], HeadraceError]], ...] = (
         lambda file: InputError(f"{file} is damaged and cannot be read to its end", do=_AGAIN),
     ),
     (
+        ("not available in Kafka any more",),
+        lambda _: RetentionGap(
+            "the topic no longer holds events that were not counted",
+            do="start again: it says which are missing, and what can be done",
+        ),
+    ),
+    (
+        ("you must specify all TopicPartitions",),
+        lambda _: TransientError("a partition was added to the topic at this very moment", do="run again"),
+    ),
+    (
+        ("UnknownTopicOrPartitionException",),
+        lambda _: StreamRecreated("the topic was deleted while it was read", do="see who deleted it, and why"),
+    ),
+    (
         ("Py4JNetworkError", "Answer from Java side is empty", "Error while sending or receiving"),
         lambda _: TransientError("the Spark process is gone", do="look for memory kills (dmesg), then run again"),
     ),
@@ -84,6 +114,12 @@ def explained(error: BaseException, reading: str = "the file") -> HeadraceError 
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return _CAUSES[0][1](file)
     return next((make(file) for needles, make in _CAUSES if any(needle in text for needle in needles)), None)
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Whether a commit to the lake met another one; nothing was written, and the same write may succeed."""
+    text = _whole_text(error)
+    return any(needle in text for needle in _CONFLICTS)
 
 
 @contextmanager

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
+
+from headrace.schemas.lake import QUARANTINE_COLUMNS
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -35,6 +38,30 @@ def first_reason(faults: Sequence[Fault]) -> Column:
     from pyspark.sql import functions as F
 
     return F.coalesce(*(F.when(fault.when, fault.reason) for fault in faults))
+
+
+def quarantine_record(raw: Column, reason: Column, source: Column, seen_ts: datetime) -> list[Column]:
+    """schemas.lake.QUARANTINE_COLUMNS of a bad record; its position is taken from the columns of that name.
+
+    raw: the record as it came, string or binary.
+    """
+    from pyspark.sql import functions as F
+
+    text = raw.cast("string")
+    record = {
+        "raw": F.make_valid_utf8(text),
+        "raw_bytes": F.when(~F.is_valid_utf8(text), text.cast("binary")),
+        "reason": reason,
+        "source": source,
+        **{name: F.col(name) for name in ("_incarnation", "_partition", "_position")},
+        "seen_ts": F.lit(seen_ts),
+    }
+    return typed_as(QUARANTINE_COLUMNS, record)
+
+
+def typed_as(columns: Mapping[str, str], values: Mapping[str, Column]) -> list[Column]:
+    """The values as columns of these names and types, in their order."""
+    return [values[name].cast(kind).alias(name) for name, kind in columns.items()]
 
 
 def shown(text: Column) -> Column:

@@ -73,8 +73,8 @@ def csv_records(records: DataFrame, width: int) -> tuple[DataFrame, list[Fault]]
     """
     from pyspark.sql import functions as F
 
-    # Doubled quotes go first, then whole quoted fields; a quote that is left is out of place.
-    unquoted = F.regexp_replace(F.replace("_line", F.lit('""'), F.lit("")), r'(\A|,)"[^"]*"(?=,|\z)', "$1")
+    # Without the whole quoted fields; a quote that is left is out of place.
+    unquoted = F.regexp_replace("_line", r'(\A|,)"[^"]*+(?:""[^"]*+)*+"(?=,|\z)', "$1")
     columns = F.octet_length("_bare") - F.octet_length(F.replace("_bare", F.lit(","), F.lit(""))) + 1
     found = [
         *_text_faults(),
@@ -89,12 +89,19 @@ def csv_records(records: DataFrame, width: int) -> tuple[DataFrame, list[Fault]]
 
 
 def json_records(records: DataFrame) -> tuple[DataFrame, list[Fault]]:
-    """The same for one JSON object a line: `_fields` maps its keys to texts, as they are spelt in the line."""
+    """The same for one JSON object a line: `_fields` maps its keys to texts, as they are spelt in the line.
+
+    A number with a fraction has passed through a double: one that needs more digits is sent as text.
+    """
     from pyspark.sql import functions as F
 
     found = _text_faults()
     sound = _with_line(records).withColumn("_is_sound", _is_sound(found))
-    parsed = sound.withColumn("_fields", F.from_json(_sound_line(), "map<string, string>", _JSON))
+    # As the only member of an array, since a parser stops behind the first object and never sees a second one.
+    members = F.from_json(F.concat(F.lit("["), _sound_line(), F.lit("]")), "array<map<string, string>>", _JSON)
+    parsed = sound.withColumn("_members", members).withColumn(
+        "_fields", F.when(F.size("_members") == 1, F.get("_members", F.lit(0)))
+    )
     return parsed, [*found, Fault(F.col("_fields").isNull(), F.lit("not one JSON object"))]
 
 

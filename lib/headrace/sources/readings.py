@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from headrace.sources.typed import faults, value
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
-_Checked = tuple["DataFrame", list[Fault]]
+Checked = tuple["DataFrame", list[Fault]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Reading:
 
     records: DataFrame
     matched: Matched
-    check: Callable[[DataFrame], _Checked]
+    check: Callable[[DataFrame], Checked]
 
 
 def reading(
@@ -55,28 +55,37 @@ def reading(
         return Reading(stored, matched, lambda records: (records, parquet_faults(schema, required)))
     physical = lines(spark, file)
     if file.format == "json":
-        texts = {f.name: F.coalesce(*(F.col("_fields")[key] for key in (f.name, *f.aliases))) for f in schema}
         return Reading(
-            physical, Matched({}, (), (), 0), lambda records: _typed(json_records(records), schema, texts, required)
+            physical,
+            Matched({}, (), (), 0),
+            lambda records: typed(json_records(records), schema, texts_by_key(schema), required),
         )
     matched = match(file.name, header(file.path), schema, needed)
     texts = {name: F.col(f"_fields.c{index}") for name, index in matched.at.items()}
     return Reading(
         quoted_records(physical) if multiline else physical,
         matched,
-        lambda records: _typed(csv_records(records, matched.width), schema, texts, required),
+        lambda records: typed(csv_records(records, matched.width), schema, texts, required),
     )
 
 
-def _typed(parsed: _Checked, schema: Schema, texts: dict[str, Column], required: frozenset[str]) -> _Checked:
+def texts_by_key(schema: Schema) -> dict[str, Column]:
+    """For each declared column its text in `_fields`, a map by the column's name or one of its aliases."""
+    from pyspark.sql import functions as F
+
+    return {f.name: F.coalesce(*(F.col("_fields")[key] for key in (f.name, *f.aliases))) for f in schema}
+
+
+def typed(parsed: Checked, schema: Schema, texts: Mapping[str, Column], required: frozenset[str]) -> Checked:
+    """Parsed records with the declared columns made from their texts (none: null), and what can be wrong with them."""
     from pyspark.sql import functions as F
 
     records, found = parsed
     nothing = F.lit(None).cast("string")
-    typed = {f.name: value(f, texts.get(f.name, nothing)).cast(f.type) for f in schema}
+    columns = {f.name: value(f, texts.get(f.name, nothing)).cast(f.type) for f in schema}
     of_fields = [
         fault
         for f in schema
         for fault in faults(f, texts.get(f.name, nothing), F.col(f.name), required=f.name in required)
     ]
-    return records.withColumns(typed), [*found, *of_fields]
+    return records.withColumns(columns), [*found, *of_fields]

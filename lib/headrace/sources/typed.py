@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 _WHOLE = r"^[+-]?[0-9]+$"
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-_PLAIN_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)$"
 _NOT_FINITE = r"(?i)^[+-]?(nan|inf|infinity)$"
 # Without these Spark reads "12:30" as half past twelve today, and drops the time of day of a date.
 _INSTANT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T].*)?$"
@@ -45,8 +44,7 @@ def value(field: Field, text: Column) -> Column:
         # The pattern keeps out Java's own spellings: "1d", "0x1p3", "NaN".
         return F.when(trimmed.rlike(_NUMBER), trimmed.try_cast("double"))
     if field.type.startswith("decimal"):
-        is_exact = F.length(F.regexp_extract(trimmed, r"\.([0-9]*?)0*$", 1)) <= _scale(field)
-        return F.when(trimmed.rlike(_PLAIN_NUMBER) & is_exact, trimmed.try_cast(field.type))
+        return F.when(trimmed.rlike(_NUMBER) & (_decimals(trimmed) <= _scale(field)), trimmed.try_cast(field.type))
     return trimmed.try_cast(field.type)
 
 
@@ -95,21 +93,27 @@ def missing(field: Field, parsed: Column) -> Fault:
 
 def _cases(field: Field, trimmed: Column) -> list[tuple[Column, str]]:
     """Conditions, first match wins, that say more than "not of the type" about text that could not be read."""
-    from pyspark.sql import functions as F
-
     beyond = f"out of range of {field.type}"
     if field.type in ("int", "bigint"):
         return [(trimmed.rlike(_WHOLE), beyond)]
     if field.type == "double":
         return [(trimmed.rlike(_NOT_FINITE), "NaN or infinity")]
     if field.type.startswith("decimal"):
-        digits = F.length(F.regexp_extract(trimmed, r"\.([0-9]*?)0*$", 1))
         return [
             (trimmed.rlike(_NOT_FINITE), "NaN or infinity"),
-            (trimmed.rlike(_PLAIN_NUMBER) & (digits > _scale(field)), f"finer than {field.type}"),
-            (trimmed.rlike(_PLAIN_NUMBER), beyond),
+            (trimmed.rlike(_NUMBER) & (_decimals(trimmed) > _scale(field)), f"finer than {field.type}"),
+            (trimmed.rlike(_NUMBER), beyond),
         ]
     return []
+
+
+def _decimals(trimmed: Column) -> Column:
+    """How many decimal places a number has; JSON spells 12345678.9 as 1.23456789E7."""
+    from pyspark.sql import functions as F
+
+    places = F.length(F.regexp_extract(trimmed, r"\.([0-9]*?)0*([eE]|$)", 1))
+    exponent = F.regexp_extract(trimmed, r"[eE]([+-]?[0-9]{1,9})$", 1)
+    return places - F.coalesce(exponent.try_cast("int"), F.lit(0))
 
 
 def _scale(field: Field) -> int:

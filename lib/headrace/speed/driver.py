@@ -17,6 +17,7 @@ from headrace.errors import (
     DefinitionError,
     Fenced,
     HeadraceError,
+    RegistryError,
     StoreUnavailable,
     TransientError,
 )
@@ -107,7 +108,12 @@ class Driver:
                     began = monotonic()
                     if only != "ingest":
                         self._tend(store, broker, only_once=until_idle)
-                    if self._hear(broker, ingests=only != "update", updates=only != "ingest") and until_idle:
+                    try:
+                        idle = self._hear(broker, ingests=only != "update", updates=only != "ingest")
+                    except TransientError as error:
+                        log.warning("%s", error)
+                        idle = False
+                    if idle and until_idle:
                         return
                     stop.wait(max(0.0, self._settings.stream.heartbeat_s - (monotonic() - began)))
         finally:
@@ -138,7 +144,8 @@ class Driver:
             raise AnswerIsNo(f"nothing is served for {name!r} yet", do=f"run it first: headrace run {name}")
         if now_wanted and self._not_ours.issuperset(now_wanted):
             raise DefinitionError(
-                f"this code is of none of the generations {now_wanted} of {name!r}",
+                f"none of the generations {now_wanted} of {name!r} can be counted here",
+                found="other code, or files that this registry lacks; the log says which",
                 do="train and publish a generation of it, or run the code they were trained with",
             )
 
@@ -146,12 +153,12 @@ class Driver:
         pause = self._pauses.setdefault(generation, Pause())
         if generation in self._running or generation in self._not_ours or monotonic() < pause.until:
             return
-        sealed = Registry(self._settings.registry).load(self._definition.name, generation)
         store = self._opening.open()
         try:
+            sealed = Registry(self._settings.registry).load(self._definition.name, generation)
             plan = plan_of(self._definition, sealed, store)
-        except DefinitionError as error:
-            # Another process runs the code of that generation; this one waits for a generation of its own.
+        except (DefinitionError, RegistryError) as error:
+            # Another process has the code and files of that generation; this one waits for a generation of its own.
             self._not_ours.add(generation)
             log.warning("%s", error)
             return

@@ -106,7 +106,7 @@ def _settle(
     clock: Callable[[], float],
 ) -> None:
     name, generation, features = plan.definition.name, plan.generation, plan.definition.features
-    held = store.read_speed(name, generation, list(chunk))
+    held = store.read_speed(name, generation, list(chunk), patient=True)
     standing = {entity: held.get(entity, Held()).speed for entity in chunk}
     pending = dict(chunk)
     for _ in range(_ROUNDS):

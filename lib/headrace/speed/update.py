@@ -21,7 +21,8 @@ from headrace.registry import Generation
 from headrace.registry.promotion import view
 from headrace.schemas import HISTORY, Vector
 from headrace.sources.kafka import Broker, Topic, check_retention, check_topic, stream_records
-from headrace.sources.payloads import decode, good
+from headrace.sources.payloads import good
+from headrace.speed.arrivals import decoded_by
 from headrace.speed.backlog import backlog
 from headrace.speed.checkpoints import fresh_checkpoint
 from headrace.speed.contributions import refuse_unstreamable
@@ -192,16 +193,8 @@ class Update:
             try:
                 start = self._begun if number == 0 else self._end_of(number - 1)
                 end = self._end_of(number)
-                source = self.plan.definition.source
-                decoded = decode(
-                    records,
-                    source.schema,
-                    self.plan.definition.event_time,
-                    payload=source.payload,
-                    incarnation=self._topic.incarnation,
-                    source=source.name,
-                    needed=(self.plan.definition.entity,),
-                    max_ahead_s=self._settings.kafka.max_ahead_s,
+                decoded = decoded_by(
+                    self.plan.definition, records, self._topic.incarnation, self._settings.kafka.max_ahead_s
                 )
                 interval = SparkInterval(self.plan, self._opening, good(decoded), start, end)
                 self._count(interval, self._as_of(end))

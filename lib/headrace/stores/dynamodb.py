@@ -151,11 +151,14 @@ class DynamoDBStore:
             raise publication.not_in_ledger(definition, generation)
 
     # -- the speed layer ----------------------------------------------------------------------
-    def read_speed(self, definition: str, generation: int, entities: Sequence[str]) -> dict[str, Held]:
+    def read_speed(
+        self, definition: str, generation: int, entities: Sequence[str], *, patient: bool = False
+    ) -> dict[str, Held]:
         by_pk = _by_pk(definition, entities)
         speed = items.SPEED + padded(generation)
         found: dict[str, Held] = {}
-        for item in self._batch_get([items.key(pk, sk) for pk in by_pk for sk in (items.BATCH, speed)]):
+        keys = [items.key(pk, sk) for pk in by_pk for sk in (items.BATCH, speed)]
+        for item in self._batch_get(keys, None if patient else READ_S):
             entity = by_pk[item["pk"]["S"]]
             held = found.get(entity, Held())
             if item["sk"]["S"] == speed:
@@ -172,7 +175,8 @@ class DynamoDBStore:
         unknown = [entity for entity, standing in refused.items() if standing is None]
         read: dict[str, Held] = {}
         for start in range(0, len(unknown), publication.MAX_READ):
-            read |= self.read_speed(definition, generation, unknown[start : start + publication.MAX_READ])
+            some = unknown[start : start + publication.MAX_READ]
+            read |= self.read_speed(definition, generation, some, patient=True)
         standing = {
             entity: speed_of(item) if item is not None else read.get(entity, Held()).speed
             for entity, item in refused.items()
@@ -250,7 +254,7 @@ class DynamoDBStore:
         item: Item = self._call("GetItem", {"Key": items.key(pk, sk), "ConsistentRead": True}).get("Item", {})
         return item
 
-    def _batch_get(self, keys: Sequence[Item]) -> list[Item]:
+    def _batch_get(self, keys: Sequence[Item], within_s: float | None = READ_S) -> list[Item]:
         """The items that are there, of any number of distinct keys."""
         found: list[Item] = []
         for start in range(0, len(keys), publication.MAX_READ):
@@ -265,7 +269,7 @@ class DynamoDBStore:
                 if left:
                     raise Again(f"{len(left)} keys were not processed")
 
-            self._checked(partial(self._connection.repeating, attempt, READ_S))
+            self._checked(partial(self._connection.repeating, attempt, within_s))
         return found
 
     def _scanned(self, definition: str, sk: str, segment: int, segments: int) -> Iterator[tuple[str, Item]]:

@@ -121,7 +121,14 @@ class MemoryStore:
             ledger[generation] = replace(ledger[generation], status=status)
 
     # -- the speed layer ----------------------------------------------------------------------
-    def read_speed(self, definition: str, generation: int, entities: Sequence[str]) -> dict[str, Held]:
+    def read_speed(
+        self,
+        definition: str,
+        generation: int,
+        entities: Sequence[str],
+        *,
+        patient: bool = False,  # noqa: ARG002 -- memory never throttles
+    ) -> dict[str, Held]:
         with self._lock:
             versions, speed = self.read(definition, entities), self._speed[definition, generation]
             return {

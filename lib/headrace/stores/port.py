@@ -234,8 +234,13 @@ class Store(Protocol):
         """Change a ledger entry's status (abandoned, closed)."""
 
     # -- the speed layer ----------------------------------------------------------------------
-    def read_speed(self, definition: str, generation: int, entities: Sequence[str]) -> dict[str, Held]:
-        """What is held of each entity; at most 100 entities, those without any item are left out."""
+    def read_speed(
+        self, definition: str, generation: int, entities: Sequence[str], *, patient: bool = False
+    ) -> dict[str, Held]:
+        """What is held of each entity; at most 100 entities, those without any item are left out.
+
+        patient: repeat a throttled read as long as bulk writes are repeated, not only as long as a person waits.
+        """
 
     def write_speed(self, definition: str, generation: int, items: Mapping[str, SpeedItem]) -> SpeedReport:
         """Write each item if the one that stands was written one time less (1: if there is none).

@@ -127,9 +127,9 @@ class Steps:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         call = getattr(self._store, name)
 
-        def step(*arguments: Any) -> Any:
+        def step(*arguments: Any, **named: Any) -> Any:
             self._turn()
-            done = call(*arguments)
+            done = call(*arguments, **named)
             self._turn()
             return done
 

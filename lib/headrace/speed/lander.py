@@ -1,0 +1,175 @@
+"""What a landing stream does with each micro-batch, and what it says of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from headrace.config import Settings
+from headrace.definitions import Definition
+from headrace.errors import HeadraceError, OverlapError
+from headrace.schemas import Vector
+from headrace.sources.kafka import Broker, Topic, check_topic
+from headrace.speed.arrivals import Arrivals, arrived
+from headrace.speed.landing import LakeEnd, Landing
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+log = logging.getLogger(__name__)
+_JUDGED = 1_000  # records of a micro-batch from which on its share of bad ones says something
+
+
+@dataclass(frozen=True)
+class IngestProgress:
+    """What one micro-batch did, or, added up, several.
+
+    rows: events landed. quarantined: bad records by kind. replayed: records read again that had landed before.
+    landed: where the lake ends now. alarms: micro-batches with a greater share of bad records than
+    ingest.max_quarantine_share. lag: records of each partition that had not been read when it ended.
+    """
+
+    rows: int = 0
+    quarantined: Mapping[str, int] = field(default_factory=dict)
+    replayed: int = 0
+    batches: int = 0
+    alarms: int = 0
+    seconds: float = 0.0
+    landed: Vector = field(default_factory=Vector)
+    lag: Mapping[int, int] = field(default_factory=dict)
+
+    def __add__(self, later: IngestProgress) -> IngestProgress:
+        kinds = dict.fromkeys([*self.quarantined, *later.quarantined])
+        return IngestProgress(
+            self.rows + later.rows,
+            {kind: self.quarantined.get(kind, 0) + later.quarantined.get(kind, 0) for kind in kinds},
+            self.replayed + later.replayed,
+            self.batches + later.batches,
+            self.alarms + later.alarms,
+            self.seconds + later.seconds,
+            later.landed,
+            later.lag,
+        )
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where one driver begins: the topic, where the lake ended, the offsets it reads from.
+
+    history_ends: the latest event time of the history, where the first events of the stream must be later.
+    """
+
+    topic: Topic
+    end: LakeEnd
+    offsets: Mapping[int, int]
+    history_ends: datetime | None
+
+
+class Lander:
+    """Lands micro-batches, each once, from `start` on; `next` says up to which offsets."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        definition: Definition,
+        broker: Broker,
+        landing: Landing,
+        start: Start,
+        *,
+        on_step: Callable[[str], None],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.next = dict(start.offsets)
+        self._settings = settings
+        self._definition = definition
+        self._broker = broker
+        self._landing = landing
+        self._start = start
+        self._topic = start.topic
+        self._history_ends = start.history_ends
+        self._on_step = on_step
+        self._clock = clock
+
+    @property
+    def landed(self) -> Vector:
+        return Vector({(self._topic.incarnation, str(partition)): n for partition, n in self.next.items()})
+
+    def land(self, records: DataFrame, end: Mapping[int, int]) -> IngestProgress:
+        """Land the records of a micro-batch that had not landed. end: the offsets after it.
+
+        Raises StreamRecreated, OverlapError and IngestFenced, the last perhaps after bad records were quarantined,
+        which the driver that fenced this one removes.
+        """
+        began = monotonic()
+        if all(n <= self.next.get(p, 0) for p, n in end.items()):
+            return IngestProgress(landed=self.landed, lag=self._lag())  # a query's first batch may be empty
+        with arrived(records, self._definition, self._topic.incarnation, self._settings.kafka.max_ahead_s) as batch:
+            # What was read before this look is of this life of the topic.
+            check_topic(self._broker.topic(self._topic.name), self._topic.incarnation)
+            new = batch.beyond(self.next)
+            self._refuse_overlap(new)
+            if new.total and not self._landing.is_claimed:
+                now = self._clock()
+                empty = batch.events.limit(0), batch.quarantined(now).limit(0)
+                # What another driver landed since this one started is in it.
+                self.next = dict(self._landing.claim(self._start.end, self._start.offsets, *empty, now).next)
+                new = new.beyond(self.next)
+            reached = {p: max(end.get(p, 0), self.next.get(p, 0)) for p in {*end, *self.next}}
+            if new.total:
+                self._write(new, reached)
+            self.next = reached
+            return IngestProgress(
+                rows=new.rows,
+                quarantined=new.by_reason,
+                replayed=batch.total - new.total,
+                batches=1,
+                alarms=int(self._is_alarming(new)),
+                seconds=monotonic() - began,
+                landed=self.landed,
+                lag=self._lag(),
+            )
+
+    def _write(self, new: Arrivals, reached: Mapping[int, int]) -> None:
+        self._on_step("decoded")
+        if new.bad:
+            self._landing.quarantine(new.quarantined(self._clock()), new.bad)
+        self._on_step("quarantined")
+        self._landing.land(new.events, new.rows, reached)
+        self._on_step("landed")
+
+    def _refuse_overlap(self, new: Arrivals) -> None:
+        """Look at the first events of a stream that has history: nothing may be in both, unless copies count once."""
+        if self._history_ends is None or new.earliest is None or new.latest is None:
+            return
+        if new.earliest <= self._history_ends:
+            raise OverlapError(
+                f"events of topic {self._topic.name!r} may count twice, as its history covers the same time",
+                found=f"first events of the topic from {_shown(new.earliest)} to {_shown(new.latest)}",
+                expected=f"events after the history, which reaches to {_shown(self._history_ends)}",
+                do="declare event_id in the definition, by which copies count once; or vouch by --disjoint that none "
+                "is in both; or cut the history off before the stream begins",
+            )
+        self._history_ends = None
+
+    def _is_alarming(self, new: Arrivals) -> bool:
+        limit = self._settings.ingest.max_quarantine_share
+        if new.total < _JUDGED or new.bad <= limit * new.total:
+            return False
+        found = f"{new.bad} of {new.total} records of a micro-batch are bad, more than {limit:.1%}"
+        log.warning("stream %s: %s; they are quarantined: %s", self._topic.name, found, new.by_reason)
+        return True
+
+    def _lag(self) -> dict[int, int]:
+        try:
+            held = self._broker.held(self._topic)
+        except HeadraceError:
+            return {}
+        return {p: max(0, following - self.next.get(p, 0)) for p, (_, following) in held.items()}
+
+
+def _shown(instant: datetime) -> str:
+    return instant.strftime("%Y-%m-%d %H:%M:%SZ")
