@@ -30,9 +30,10 @@ $(VENV)/.ready-dev: requirements/dev.txt $(VENV)/.ready
 	@$(PIP) --require-hashes --no-build-isolation -r requirements/dev.txt
 	@touch $@
 
-demo: setup  ## set up, start DynamoDB Local, run the segments case end to end
-	@$(BIN)/headrace up dynamodb
+demo: setup  ## set up, start the engines, run the segments case as a batch and then its last month as a stream
+	@$(BIN)/headrace up dynamodb kafka
 	@$(BIN)/headrace run segments
+	@$(BIN)/headrace demo
 
 test: setup-dev  ## run the tests (engines are started by them)
 	$(BIN)/pytest -m "not slow"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from headrace.errors import InputError
 from headrace.schemas import HISTORY, Vector
 from headrace.schemas.lake import FOUND, events_path, quarantine_path
+from headrace.sources.commits import commits, noted_end
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
@@ -21,7 +22,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Snapshot:
     """One pinned version of a stream's events.
 
-    cut: for each log the position after its last landed event. latest_event: the greatest event time.
+    cut: for each log where it ends: after its last landed event, or after the last record that the driver landing it
+    had read, which may have been bad. latest_event: the greatest event time.
     as_of: the arrival time up to which everything that landed is in it.
     """
 
@@ -70,7 +72,8 @@ def snapshot(spark: SparkSession, lake: Path, stream: str, version: int | None =
     path = events_path(lake, stream)
     if not is_table(spark, path):
         raise _nothing_yet(stream, f"no table {path}")
-    newest = latest_version(spark, path)
+    known = commits(spark, path)
+    newest = known[0].version
     pinned = newest if version is None else version
     if not 0 <= pinned <= newest:
         raise InputError(f"stream {stream!r} has no version {pinned}", found=f"versions up to {newest} in {path}")
@@ -90,7 +93,9 @@ def snapshot(spark: SparkSession, lake: Path, stream: str, version: int | None =
     return Snapshot(
         version=pinned,
         events=events,
-        cut=Vector({(log["_incarnation"], log["_partition"]): log["next"] for log in logs}),
+        cut=Vector({(log["_incarnation"], log["_partition"]): log["next"] for log in logs}).join(
+            noted_end([commit for commit in known if commit.version <= pinned])
+        ),
         latest_event=_instant(max(log["latest"] for log in logs)),
         as_of=_instant(max(log["as_of"] for log in logs)),
         rows=sum(log["rows"] for log in logs),

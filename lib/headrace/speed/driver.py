@@ -56,14 +56,15 @@ class Pause:
         self.failures += 1
 
 
-def wanted(champion: Champion, ledger: list[LedgerEntry], owners: Callable[[int], str | None]) -> list[int]:
-    """The generations that are to be counted: the champion, the newest challenger, and those asked for again.
+def wanted(champion: Champion, ledger: list[LedgerEntry], owners: Callable[[int], str | None], ours: str) -> list[int]:
+    """The generations that are to be counted: the champion, the newest challenger, and those a rollback asks for.
 
-    owners: the owner of a generation's progress, None before its first driver.
+    owners: the owner of a generation's progress, None before its first driver. ours: the name of this driver, whose
+    former champions go on until they are handed over.
     """
     once = {champion.generation, *champion.previous}
     challengers = [e.generation for e in ledger if e.status == "sealed" and e.generation > max(once)]
-    back = [g for g in champion.previous if owners(g) == WANTED]
+    back = [g for g in champion.previous if owners(g) in (WANTED, ours)]
     return sorted({*([champion.generation] if champion.generation else []), *challengers[-1:], *back})
 
 
@@ -126,7 +127,9 @@ class Driver:
         name = self._definition.name
         try:
             champion, ledger = store.champion(name), store.ledger(name)
-            now_wanted = wanted(champion, ledger, lambda g: getattr(store.progress(name, g), "owner", None))
+            now_wanted = wanted(
+                champion, ledger, lambda g: getattr(store.progress(name, g), "owner", None), self._owner
+            )
             for generation, update in list(self._running.items()):
                 failure = update.failure
                 if failure is not None:

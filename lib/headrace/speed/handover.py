@@ -55,9 +55,14 @@ def rollback(
     def flip(owed: Vector | None) -> Champion:
         return champion_of.promote(store, definition, generation, now=now, owed=owed)
 
-    if store.progress(definition, generation) is not None:
-        store.take_over(definition, generation, WANTED, Vector(), now)
-    return _hand_over(store, definition, generation, flip, waiting)
+    if store.progress(definition, generation) is None:
+        return _hand_over(store, definition, generation, flip, waiting)
+    store.take_over(definition, generation, WANTED, Vector(), now)
+    try:
+        return _hand_over(store, definition, generation, flip, waiting)
+    except BaseException:
+        store.take_over(definition, generation, f"{HANDED} {store.champion(definition).generation}", Vector(), now)
+        raise
 
 
 def reached(store: Store, definition: str, entry: LedgerEntry) -> Vector:

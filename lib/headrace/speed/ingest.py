@@ -124,12 +124,16 @@ class Ingesting:
         writing = writing.queryName(f"ingest {name} {self._checkpoint.name}")
         writing = writing.option("checkpointLocation", str(self._checkpoint))
         interval_ms = round(settings.stream.ingest_interval_s * 1000)
+        if until_idle:
+            writing = writing.trigger(availableNow=True)
+        else:
+            writing = writing.trigger(processingTime=f"{interval_ms} milliseconds")
         self._broker.__enter__()
-        self._query: StreamingQuery = (
-            writing.trigger(availableNow=True)
-            if until_idle
-            else writing.trigger(processingTime=f"{interval_ms} milliseconds")
-        ).start()
+        try:
+            self._query: StreamingQuery = writing.start()
+        except BaseException:
+            self._close()
+            raise
 
     @property
     def landed(self) -> Vector:
@@ -144,8 +148,7 @@ class Ingesting:
             pass
         self.exception()
         self._query.stop()
-        self._broker.__exit__()
-        shutil.rmtree(self._checkpoint, ignore_errors=True)
+        self._close()
 
     def await_termination(self, timeout: int | None = None) -> bool:
         """Whether it ended within so many seconds (None: wait for ever), by itself or by a failure."""
@@ -163,6 +166,10 @@ class Ingesting:
             raised = self._failure or self._query.exception()
             self._named = self._explained(raised) if raised is not None else None
         return self._named
+
+    def _close(self) -> None:
+        self._broker.__exit__()
+        shutil.rmtree(self._checkpoint, ignore_errors=True)
 
     def _explained(self, error: Exception) -> Exception:
         """Look again whether the topic still is what it was, as that may be the reason of a failure without a name."""

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headrace.errors import IngestFenced
 from headrace.schemas import HISTORY, Vector
 from headrace.schemas.lake import events_path, quarantine_path
 from headrace.sinks.lake import writer
+from headrace.sources.commits import Note, commits, noted_end
 from headrace.sources.failures import is_conflict
-from headrace.sources.lake import is_table, latest_version
+from headrace.sources.lake import is_table
 from headrace.speed.gaps import given_up
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriter, Row, SparkSession
 
-_SEARCHED = 200  # commits that are searched for the last one of a driver
 _RECENT = 10  # commits that others may make between one of ours and the look at it
 _ATTEMPTS = 5
 _ROWS_PER_FILE = 250_000
@@ -50,29 +49,6 @@ class LakeEnd:
         return not self.next
 
 
-@dataclass(frozen=True)
-class _Note:
-    """What a driver says of itself in each of its commits."""
-
-    owner: str
-    version: int
-    vector: Vector
-
-    def to_json(self) -> str:
-        said = {"headrace": "ingest", "owner": self.owner, "version": self.version, "next": self.vector.to_json()}
-        return json.dumps(said)
-
-    @classmethod
-    def read(cls, text: str | None) -> _Note | None:
-        try:
-            said: Any = json.loads(text or "null")
-        except json.JSONDecodeError:
-            return None
-        if not isinstance(said, dict) or said.get("headrace") != "ingest":
-            return None
-        return cls(said["owner"], said["version"], Vector.from_json(said["next"]))
-
-
 def lake_end(spark: SparkSession, lake: Path, stream: str, incarnation: str) -> LakeEnd:
     """Read from the lake itself where it ends for the topic with that id.
 
@@ -87,7 +63,8 @@ def lake_end(spark: SparkSession, lake: Path, stream: str, incarnation: str) -> 
     landed: list[Row] = []
     version, table = 0, -1
     if is_table(spark, path):
-        table = latest_version(spark, path)
+        known = commits(spark, path)
+        table = known[0].version
         rows = spark.read.format("delta").option("versionAsOf", table).load(str(path))
         landed = (
             rows.where(F.col("_incarnation") != HISTORY)
@@ -95,9 +72,9 @@ def lake_end(spark: SparkSession, lake: Path, stream: str, incarnation: str) -> 
             .agg((F.max("_position") + 1).alias("next"))
             .collect()
         )
-        version, noted = _last_note(spark, path)
+        version = max((commit.note.version for commit in known if commit.note is not None), default=0)
         rows_end = {(row["_incarnation"], row["_partition"]): row["next"] for row in landed}
-        for log, n in [*rows_end.items(), *noted.items()]:
+        for log, n in [*rows_end.items(), *noted_end(known).items()]:
             ends[log] = max(n, ends.get(log, 0))
     former: dict[str, dict[int, int]] = {}
     for (life, partition), n in ends.items():
@@ -105,22 +82,6 @@ def lake_end(spark: SparkSession, lake: Path, stream: str, incarnation: str) -> 
             former.setdefault(life, {})[int(partition)] = n
     own = {int(partition): n for (life, partition), n in ends.items() if life == incarnation}
     return LakeEnd(own, former, bool(landed), version, table)
-
-
-def _last_note(spark: SparkSession, path: Path) -> tuple[int, Vector]:
-    """The greatest version that a driver has used, and the vector of the last one's last commit.
-
-    What was noted before the table was restored to an older version is not in it any more.
-    """
-    version, vector, restored = 0, None, False
-    for commit in _history(spark, path, _SEARCHED):
-        note = _Note.read(commit["userMetadata"])
-        if note is not None:
-            version = max(version, note.version)
-            if vector is None and not restored:
-                vector = note.vector
-        restored = restored or commit["operation"] == "RESTORE"
-    return version, vector or Vector()
 
 
 class Landing:
@@ -174,11 +135,11 @@ class Landing:
         self._own_commit()
 
     def _append(self, rows: DataFrame, count: int, path: Path, version: int, vector: Vector) -> None:
-        note = _Note(self._owner, version, vector)
+        note = Note(self._owner, version, vector)
         few = rows.coalesce(1 + count // _ROWS_PER_FILE)
         self._commit(lambda: self._once(writer(few), note).mode("append").save(str(path)))
 
-    def _forget_beyond(self, reached: Mapping[int, int], bad: DataFrame, note: _Note) -> None:
+    def _forget_beyond(self, reached: Mapping[int, int], bad: DataFrame, note: Note) -> None:
         once = self._once(writer(bad), note)
         if not is_table(self._spark, self._quarantine):
             once.mode("append").save(str(self._quarantine))
@@ -188,7 +149,7 @@ class Landing:
         where = f"_incarnation = '{self._incarnation}' AND ({' OR '.join(beyond)})"
         once.option("replaceWhere", where).mode("overwrite").save(str(self._quarantine))
 
-    def _once(self, rows: DataFrameWriter, note: _Note) -> DataFrameWriter:
+    def _once(self, rows: DataFrameWriter, note: Note) -> DataFrameWriter:
         named = f"headrace/ingest/{self._stream}"
         return rows.options(txnAppId=named, txnVersion=str(note.version), userMetadata=note.to_json())
 
@@ -205,25 +166,18 @@ class Landing:
 
     def _own_commit(self) -> int:
         """The table's version that our last commit of events made. Raises IngestFenced when it was left out."""
-        for commit in _history(self._spark, self._events, _RECENT):
-            note = _Note.read(commit["userMetadata"])
+        for commit in commits(self._spark, self._events, _RECENT):
+            note = commit.note
             if note is not None and (note.owner, note.version) == (self._owner, self._version):
-                return int(commit["version"])
+                return commit.version
         raise IngestFenced(
             f"another driver lands stream {self._stream!r} now",
             found=f"no commit {self._version} of {self._owner} in {self._events}",
             do="let one driver land a stream; what this one had not committed, the other reads",
         )
 
-    def _note(self, next_: Mapping[int, int]) -> _Note:
-        return _Note(self._owner, self._version, self._vector(next_))
+    def _note(self, next_: Mapping[int, int]) -> Note:
+        return Note(self._owner, self._version, self._vector(next_))
 
     def _vector(self, next_: Mapping[int, int]) -> Vector:
         return Vector({(self._incarnation, str(p)): n for p, n in next_.items()})
-
-
-def _history(spark: SparkSession, path: Path, commits: int) -> list[Any]:
-    from delta.tables import DeltaTable
-
-    history = DeltaTable.forPath(spark, str(path)).history(commits)
-    return history.select("version", "operation", "userMetadata").collect()

@@ -17,7 +17,7 @@ from headrace.errors import InputError
 from headrace.registry import Registry
 from headrace.registry.promotion import retained
 from headrace.schemas.lake import events_path, quarantine_path
-from headrace.sources.lake import is_table
+from headrace.sources.lake import is_table, latest_version
 from headrace.stores.port import Store
 
 if TYPE_CHECKING:
@@ -147,7 +147,8 @@ def _keep_log(spark: SparkSession, path: Path, oldest: Pin, now: datetime) -> in
     from delta.tables import DeltaTable
 
     table = DeltaTable.forPath(spark, str(path))
-    made = table.history().where(f"version = {oldest.version}").select("timestamp").head()
+    since = latest_version(spark, path) - oldest.version + 1
+    made = table.history(since).where(f"version = {oldest.version}").select("timestamp").head()
     properties: dict[str, str] = table.detail().select("properties").collect()[0][0]
     held = properties.get("delta.logRetentionDuration", f"interval {_LOG_DAYS} days").split()
     days = int(held[1]) if held[-1].startswith("day") else _LOG_DAYS
