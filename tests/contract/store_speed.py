@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from store_cases import NOW, ONE, SEGMENTS, publish, together, version
+from store_cases import NOW, ONE, SEGMENTS, go, publish, together, version
 
-from headrace.errors import Fenced, StoreError
+from headrace.errors import ChampionMoved, Fenced, StoreError
 from headrace.schemas import Vector
 from headrace.stores.port import Held, SpeedItem, Store
 
@@ -123,3 +123,19 @@ class Progresses:
     def test_many_at_once_get_epochs_of_their_own(self, store: Store) -> None:
         taken = together(*(lambda n=n: store.take_over(SEGMENTS, 1, f"d{n}", CUT, NOW) for n in range(6)))
         assert sorted(one.epoch for one in taken) == [1, 2, 3, 4, 5, 6]  # type: ignore[attr-defined]
+
+    def test_a_champion_behind_a_fence_is_set_only_while_the_fence_stands(self, store: Store) -> None:
+        publish(store, 1, ONE)
+        publish(store, 2, ONE)
+        go(store, 1)
+        fence = store.take_over(SEGMENTS, 1, "hand-over", CUT, NOW)
+        champion = store.champion(SEGMENTS)
+        following = replace(champion, generation=2, epoch=champion.epoch + 1, owed=FAR)
+        other = store.take_over(SEGMENTS, 1, "driver", CUT, NOW)
+        with pytest.raises(Fenced, match=r"epoch 2 of driver"):
+            store.set_champion(SEGMENTS, champion.epoch, following, fence)
+        assert store.champion(SEGMENTS) == champion
+        with pytest.raises(ChampionMoved):
+            store.set_champion(SEGMENTS, champion.epoch - 1, following, other)
+        store.set_champion(SEGMENTS, champion.epoch, following, other)
+        assert store.champion(SEGMENTS) == following

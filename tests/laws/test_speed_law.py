@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from speed_world import NOW, Event, Scheduler, Steps, World, history
 
-from headrace.errors import CannotCatchUp
+from headrace.errors import CannotCatchUp, Fenced
 from headrace.schemas import Vector
 from headrace.serving.lookup import Lookups
 from headrace.speed.handover import Waiting, promote, rollback
@@ -138,7 +138,7 @@ def flips(data: st.DataObject) -> None:
             try:
                 flip()
                 flips.append(name)
-            except CannotCatchUp:
+            except (CannotCatchUp, Fenced):
                 flips.append(f"{name} refused")
                 return
 

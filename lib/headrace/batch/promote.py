@@ -10,7 +10,7 @@ from datetime import datetime
 from headrace.errors import AnswerIsNo, ChampionMoved, StoreError
 from headrace.registry.promotion import successor
 from headrace.schemas import Vector
-from headrace.stores.port import Champion, LedgerEntry, Store
+from headrace.stores.port import Champion, LedgerEntry, Progress, Store
 from headrace.stores.publication import not_in_ledger
 
 log = logging.getLogger(__name__)
@@ -18,18 +18,21 @@ _ATTEMPTS = 10
 _Choice = Callable[[Champion, dict[int, LedgerEntry]], int]
 
 
-def promote(store: Store, definition: str, generation: int, *, now: datetime, owed: Vector | None = None) -> Champion:
+def promote(
+    store: Store, definition: str, generation: int, *, now: datetime, fence: Progress | None = None
+) -> Champion:
     """Make `generation` what readers see; the champion that stands now.
 
-    owed: what the champion before had counted of the stream and this one has not yet, so that answers say so.
+    fence: the progress of the champion before, which must stand still until readers have moved. What it had counted
+    is owed: until this generation has too, answers say that they are stale.
     Raises StoreError for a generation that is not whole in this table, AnswerIsNo for one that was closed,
-    ChampionMoved when others keep changing the champion.
+    ChampionMoved when others keep changing the champion, Fenced when the fence does not stand.
     """
 
     def choose(_champion: Champion, _ledger: dict[int, LedgerEntry]) -> int:
         return generation
 
-    return _flip(store, definition, choose, now, owed)
+    return _flip(store, definition, choose, now, fence)
 
 
 def rollback(store: Store, definition: str, to: int | None = None, *, now: datetime | None = None) -> Champion:
@@ -78,7 +81,7 @@ def check_whole(definition: str, generation: int, ledger: dict[int, LedgerEntry]
     return entry
 
 
-def _flip(store: Store, definition: str, choose: _Choice, now: datetime | None, owed: Vector | None) -> Champion:
+def _flip(store: Store, definition: str, choose: _Choice, now: datetime | None, fence: Progress | None) -> Champion:
     """Read, decide, write; anew when the champion moved in between."""
     for left in reversed(range(_ATTEMPTS)):
         # The champion before the ledger: an entry opened in between moves the epoch, and the write below fails.
@@ -88,9 +91,10 @@ def _flip(store: Store, definition: str, choose: _Choice, now: datetime | None, 
         if generation == champion.generation:
             return champion
         check_whole(definition, generation, ledger)
-        following = replace(successor(champion, ledger.values(), generation), owed=owed or Vector())
+        owed = fence.vector if fence is not None else Vector()
+        following = replace(successor(champion, ledger.values(), generation), owed=owed)
         try:
-            store.set_champion(definition, champion.epoch, following)
+            store.set_champion(definition, champion.epoch, following, fence)
         except ChampionMoved:
             if not left:
                 raise

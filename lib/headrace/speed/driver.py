@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
@@ -23,12 +24,12 @@ from headrace.errors import (
 )
 from headrace.registry import Registry
 from headrace.sources.kafka import Broker
-from headrace.speed.handover import HANDED, WANTED
+from headrace.speed.handover import HANDED, WANTED, is_frozen
 from headrace.speed.ingest import IngestProgress, ingest_stream
 from headrace.speed.metrics import Metrics
 from headrace.speed.update import Batch, Clock, Update, plan_of
 from headrace.stores import Opening
-from headrace.stores.port import Champion, LedgerEntry, Store
+from headrace.stores.port import Champion, LedgerEntry, Progress, Store
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -56,16 +57,19 @@ class Pause:
         self.failures += 1
 
 
-def wanted(champion: Champion, ledger: list[LedgerEntry], owners: Callable[[int], str | None], ours: str) -> list[int]:
+def wanted(
+    champion: Champion, ledger: list[LedgerEntry], owners: Callable[[int], str | None], *, ours: str, now: datetime
+) -> list[int]:
     """The generations that are to be counted: the champion, the newest challenger, and those a rollback asks for.
 
     owners: the owner of a generation's progress, None before its first driver. ours: the name of this driver, whose
-    former champions go on until they are handed over.
+    former champions go on until they are handed over. A champion that is being handed over stands still.
     """
     once = {champion.generation, *champion.previous}
+    served = [champion.generation] if champion.generation else []
     challengers = [e.generation for e in ledger if e.status == "sealed" and e.generation > max(once)]
     back = [g for g in champion.previous if owners(g) in (WANTED, ours)]
-    return sorted({*([champion.generation] if champion.generation else []), *challengers[-1:], *back})
+    return sorted({*(g for g in served if not is_frozen(owners(g), now)), *challengers[-1:], *back})
 
 
 class Driver:
@@ -128,7 +132,7 @@ class Driver:
         try:
             champion, ledger = store.champion(name), store.ledger(name)
             now_wanted = wanted(
-                champion, ledger, lambda g: getattr(store.progress(name, g), "owner", None), self._owner
+                champion, ledger, lambda g: _owner(store.progress(name, g)), ours=self._owner, now=self._clock()
             )
             for generation, update in list(self._running.items()):
                 failure = update.failure
@@ -143,7 +147,7 @@ class Driver:
         except StoreUnavailable as error:
             log.warning("%s", error)
             return
-        if only_once and not now_wanted:
+        if only_once and not champion.generation and not now_wanted:
             raise AnswerIsNo(f"nothing is served for {name!r} yet", do=f"run it first: headrace run {name}")
         if now_wanted and self._not_ours.issuperset(now_wanted):
             raise DefinitionError(
@@ -260,6 +264,10 @@ class Driver:
             self._drop(generation)
         if self._ingesting is not None:
             self._ingesting.stop()
+
+
+def _owner(progress: Progress | None) -> str | None:
+    return progress.owner if progress is not None else None
 
 
 def _shown(update: Update) -> str:

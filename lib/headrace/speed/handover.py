@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from headrace.batch import promote as champion_of
 from headrace.errors import CannotCatchUp
@@ -15,7 +15,9 @@ from headrace.stores.port import Champion, LedgerEntry, Store
 
 log = logging.getLogger(__name__)
 _POLL_S = 0.1
-HANDED = "handed over to generation"  # the owner of a progress item whose generation is no longer counted
+_FLIP_S = 30.0
+HANDED = "handed over to generation"  # the owner of a progress item whose generation is not to be counted, and until
+_UNTIL = " until "  # when that is to hold if no one else becomes champion, since whoever handed over may have died
 WANTED = ""  # the owner of a progress item that any driver may take over
 
 
@@ -35,10 +37,7 @@ def promote(store: Store, definition: str, generation: int, *, now: datetime, wa
     is not there in time; the champion stays, and its stream goes on. Else raises as `batch.promote.promote`.
     """
 
-    def flip(owed: Vector | None) -> Champion:
-        return champion_of.promote(store, definition, generation, now=now, owed=owed)
-
-    return _hand_over(store, definition, generation, flip, waiting)
+    return _hand_over(store, definition, generation, now, waiting)
 
 
 def rollback(
@@ -52,17 +51,25 @@ def rollback(
     ledger = {entry.generation: entry for entry in store.ledger(definition)}
     generation = champion_of.former(definition, store.champion(definition), ledger, to)
 
-    def flip(owed: Vector | None) -> Champion:
-        return champion_of.promote(store, definition, generation, now=now, owed=owed)
-
     if store.progress(definition, generation) is None:
-        return _hand_over(store, definition, generation, flip, waiting)
+        return _hand_over(store, definition, generation, now, waiting)
     store.take_over(definition, generation, WANTED, Vector(), now)
     try:
-        return _hand_over(store, definition, generation, flip, waiting)
+        return _hand_over(store, definition, generation, now, waiting)
     except BaseException:
-        store.take_over(definition, generation, f"{HANDED} {store.champion(definition).generation}", Vector(), now)
+        store.take_over(definition, generation, _handed(store.champion(definition).generation, now), Vector(), now)
         raise
+
+
+def is_frozen(owner: str | None, now: datetime) -> bool:
+    """Whether a champion with that owner of its progress stands still for a hand-over that is going on."""
+    if owner is None or not owner.startswith(HANDED):
+        return False
+    return now < datetime.fromisoformat(owner.partition(_UNTIL)[2])
+
+
+def _handed(generation: int, until: datetime) -> str:
+    return f"{HANDED} {generation}{_UNTIL}{until.isoformat()}"
 
 
 def reached(store: Store, definition: str, entry: LedgerEntry) -> Vector:
@@ -71,29 +78,28 @@ def reached(store: Store, definition: str, entry: LedgerEntry) -> Vector:
     return progress.vector if progress is not None else Vector.from_json(entry.info["cut"])
 
 
-def _hand_over(
-    store: Store,
-    definition: str,
-    generation: int,
-    flip: Callable[[Vector | None], Champion],
-    waiting: Waiting | None,
-) -> Champion:
+def _hand_over(store: Store, definition: str, generation: int, now: datetime, waiting: Waiting | None) -> Champion:
     ledger = {entry.generation: entry for entry in store.ledger(definition)}
     entry = champion_of.check_whole(definition, generation, ledger)
     old = store.champion(definition).generation
     if old in (0, generation) or all(store.progress(definition, g) is None for g in (old, generation)):
-        return flip(None)
+        return champion_of.promote(store, definition, generation, now=now)
     before, as_of = reached(store, definition, ledger[old]), datetime.fromisoformat(ledger[old].info["as_of"])
+    patience = waiting.seconds if waiting is not None else 0.0
     if waiting is not None:
         # Nearly there first: from the fence on the old generation stands still.
         _wait(store, definition, entry, before, waiting)
-    final = store.take_over(definition, old, f"{HANDED} {generation}", before, as_of)
+    # Both waits and the writes between them.
+    until = now + timedelta(seconds=2 * patience + _FLIP_S)
+    final = store.take_over(definition, old, _handed(generation, until), before, as_of)
     try:
         if waiting is not None:
             _wait(store, definition, entry, final.vector, waiting)
-        champion = flip(final.vector)
+        champion = champion_of.promote(store, definition, generation, now=now, fence=final)
     except BaseException:
-        store.take_over(definition, old, WANTED, before, as_of)
+        standing = store.progress(definition, old)
+        if standing is not None and standing.epoch == final.epoch:
+            store.take_over(definition, old, WANTED, before, as_of)
         raise
     log.info("%s: generation %d handed over to %d at %s", definition, old, generation, final.vector.to_json())
     return champion

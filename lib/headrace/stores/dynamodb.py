@@ -221,16 +221,35 @@ class DynamoDBStore:
         return self._conditionally("PutItem", put)
 
     # -- the champion and the purge -----------------------------------------------------------
-    def set_champion(self, definition: str, expected_epoch: int, champion: Champion) -> None:
+    def set_champion(
+        self, definition: str, expected_epoch: int, champion: Champion, fence: Progress | None = None
+    ) -> None:
         publication.check_succession(expected_epoch, champion)
         token = _token()
-        item = items.champion_item(definition, champion, token)
-        if self._conditionally("PutItem", {"TableName": self._table, "Item": item, **_epoch_is(expected_epoch)}):
+        put = {"TableName": self._table, "Item": items.champion_item(definition, champion, token)}
+        put |= _epoch_is(expected_epoch)
+
+        def landed() -> bool:
+            """Whether an attempt whose answer was lost had landed: the token tells."""
+            standing = self._get(definition, items.CHAMPION)
+            return bool(standing) and standing[items.MARK]["S"] == token
+
+        if fence is None:
+            if not self._conditionally("PutItem", put) and not landed():
+                raise publication.moved(definition, expected_epoch)
             return
-        # An attempt whose answer was lost may have landed: the token tells.
-        standing = self._get(definition, items.CHAMPION)
-        if not standing or standing[items.MARK]["S"] != token:
-            raise publication.moved(definition, expected_epoch)
+        key = items.key(definition, items.PROGRESS + padded(fence.generation))
+        stands = {"ConditionCheck": {"TableName": self._table, "Key": key, **_epoch_is(fence.epoch)}}
+
+        def attempt() -> None:
+            if landed():
+                return
+            publication.check_fence(fence, self.progress(definition, fence.generation))
+            if self.champion(definition).epoch != expected_epoch:
+                raise publication.moved(definition, expected_epoch)
+            self._transact(stands, {"Put": put})
+
+        self._connection.repeating(attempt, READ_S)
 
     def remove_versions(self, definition: str, removals: Mapping[str, Iterable[int]]) -> WriteReport:
         changes = (RemoveVersions(self._table, definition, entity, gone) for entity, gone in removals.items())

@@ -185,15 +185,17 @@ class MemoryStore:
 
     def advance(self, progress: Progress) -> None:
         with self._lock:
-            standing = self._progress.get((progress.definition, progress.generation))
-            if standing is None or standing.epoch != progress.epoch:
-                raise publication.fenced(progress, standing)
+            publication.check_fence(progress, self._progress.get((progress.definition, progress.generation)))
             self._progress[progress.definition, progress.generation] = progress
 
     # -- the champion and the purge -----------------------------------------------------------
-    def set_champion(self, definition: str, expected_epoch: int, champion: Champion) -> None:
+    def set_champion(
+        self, definition: str, expected_epoch: int, champion: Champion, fence: Progress | None = None
+    ) -> None:
         publication.check_succession(expected_epoch, champion)
         with self._lock:
+            if fence is not None:
+                publication.check_fence(fence, self._progress.get((definition, fence.generation)))
             if self.champion(definition).epoch != expected_epoch:
                 raise publication.moved(definition, expected_epoch)
             self._champions[definition] = champion

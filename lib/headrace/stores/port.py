@@ -269,8 +269,13 @@ class Store(Protocol):
         """Write vector and as_of, if the epoch is still the one given; else Fenced."""
 
     # -- the champion and the purge -----------------------------------------------------------
-    def set_champion(self, definition: str, expected_epoch: int, champion: Champion) -> None:
-        """Replace the champion item in one conditional write; ChampionMoved if its epoch is another."""
+    def set_champion(
+        self, definition: str, expected_epoch: int, champion: Champion, fence: Progress | None = None
+    ) -> None:
+        """Replace the champion item in one conditional write; ChampionMoved if its epoch is another.
+
+        fence: a progress whose epoch must stand as well, in the same write; else Fenced.
+        """
 
     def remove_versions(self, definition: str, removals: Mapping[str, Iterable[int]]) -> WriteReport:
         """Remove versions from items; an item whose last version goes is deleted, unless one came meanwhile."""

@@ -133,6 +133,12 @@ def taken_over(
     return replace(standing, epoch=standing.epoch + 1, owner=owner)
 
 
+def check_fence(ours: Progress, standing: Progress | None) -> None:
+    """Fenced unless the epoch is still ours."""
+    if standing is None or standing.epoch != ours.epoch:
+        raise fenced(ours, standing)
+
+
 def fenced(ours: Progress, standing: Progress | None) -> Fenced:
     """The error of a driver that may no longer advance."""
     return Fenced(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from headrace.speed.driver import wanted
 from headrace.speed.handover import HANDED, WANTED
 from headrace.stores.port import Champion, LedgerEntry, Status
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
 
 
 def ledger(**statuses: Status) -> list[LedgerEntry]:
@@ -21,6 +26,8 @@ def ledger(**statuses: Status) -> list[LedgerEntry]:
         (Champion(1), ledger(g1="sealed", g2="publishing"), {}, [1]),
         (Champion(1), ledger(g1="sealed", g2="sealed", g3="sealed", g4="abandoned"), {}, [1, 3]),
         (Champion(2, previous=(1,)), ledger(g1="sealed", g2="sealed"), {1: f"{HANDED} 2"}, [2]),
+        (Champion(1), ledger(g1="sealed", g2="sealed"), {1: f"{HANDED} 2 until {NOW + SECOND}"}, [2]),
+        (Champion(1), ledger(g1="sealed", g2="sealed"), {1: f"{HANDED} 2 until {NOW}"}, [1, 2]),
         (Champion(2, previous=(1,)), ledger(g1="sealed", g2="sealed"), {1: WANTED}, [1, 2]),
         (Champion(2, previous=(1,)), ledger(g1="sealed", g2="sealed"), {1: "ours"}, [1, 2]),
         (Champion(2, previous=(1,)), ledger(g1="sealed", g2="sealed"), {1: "another"}, [2]),
@@ -31,4 +38,4 @@ def ledger(**statuses: Status) -> list[LedgerEntry]:
 def test_the_champion_the_newest_challenger_and_what_a_rollback_asks_for(
     champion: Champion, entries: list[LedgerEntry], owners: dict[int, str], expected: list[int]
 ) -> None:
-    assert wanted(champion, entries, owners.get, "ours") == expected
+    assert wanted(champion, entries, owners.get, ours="ours", now=NOW) == expected
