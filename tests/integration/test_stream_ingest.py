@@ -167,6 +167,25 @@ def test_a_driver_that_slept_while_another_landed_writes_nothing_more(world):
     world.assert_equal()
 
 
+def test_a_driver_that_begins_after_another_landed_counts_nothing_twice(world):
+    world.create()
+    late = world.start()
+    try:
+        with late._busy:  # it knows where the lake ended when it started, and has not begun to land
+            world.send(range(8))
+            world.send_raw([(0, bad(1))])
+            assert world.run().rows == 8
+        wait_for(lambda: sum(late.landed.values()) == 9)
+        assert late.total.rows == 0
+        assert late.total.replayed > 0
+        world.send(range(8, 12))
+        wait_for(lambda: sum(late.landed.values()) == 13)
+    finally:
+        late.stop()
+    assert late.exception() is None
+    world.assert_equal()
+
+
 def test_poison_is_quarantined_with_reason_and_position_and_a_great_share_is_an_alarm(world, caplog):
     world.create()
     world.send(range(1_000))

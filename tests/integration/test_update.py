@@ -81,7 +81,6 @@ class Place:
             self.settings,
             plan_of(self.definition, generation, self.store),
             opening or self.opening,
-            self.broker,
             bootstrap=self.bootstrap,
             owner=owner or owner_name(),
             clock=now,
@@ -160,8 +159,8 @@ def test_a_driver_that_dies_before_it_says_so_is_replayed_by_the_next_and_counts
     generation = place.champion()
     place.batches.clear()
     dying = Dying(place.opening)
-    update = place.update(generation, dying)
     send(place.broker, place.definition.source.name, events(100, seed=4))
+    update = place.update(generation, dying)
     deadline = time.monotonic() + 60
     while update.failure is None:
         assert time.monotonic() < deadline

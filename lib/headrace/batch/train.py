@@ -83,7 +83,7 @@ def countable_states(definition: Definition, events: DataFrame) -> tuple[DataFra
 
 
 @contextmanager
-def _named_bounds() -> Iterator[None]:
+def named_bounds() -> Iterator[None]:
     """Say as StateBoundError what Spark reports of a state that outgrew its bound."""
     try:
         yield
@@ -109,7 +109,7 @@ def _fit_and_seal(
     theta = unfitted(definition, types, seen.latest_event)
     features = features_of(states, definition, theta).persist()
     try:
-        with _named_bounds():
+        with named_bounds():
             entities = features.count()
         if not entities:
             raise InputError(

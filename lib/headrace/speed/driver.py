@@ -24,6 +24,7 @@ from headrace.errors import (
 )
 from headrace.registry import Registry
 from headrace.sources.kafka import Broker
+from headrace.speed.contributions import refuse_unstreamable
 from headrace.speed.handover import HANDED, WANTED, is_frozen
 from headrace.speed.ingest import IngestProgress, ingest_stream
 from headrace.speed.metrics import Metrics
@@ -104,6 +105,8 @@ class Driver:
 
     def run(self, stop: threading.Event, *, only: Only | None, until_idle: bool) -> None:
         """Raises what cannot be mended by trying again: Fenced, StreamRecreated, RetentionGap, and wrong input."""
+        if only != "ingest":
+            refuse_unstreamable(self._definition)
         store = self._opening.open()
         try:
             with Broker(self._settings.kafka, self._bootstrap) as broker:
@@ -112,7 +115,7 @@ class Driver:
                 while not stop.is_set():
                     began = monotonic()
                     if only != "ingest":
-                        self._tend(store, broker, only_once=until_idle)
+                        self._tend(store, only_once=until_idle)
                     try:
                         idle = self._hear(broker, ingests=only != "update", updates=only != "ingest")
                     except TransientError as error:
@@ -126,7 +129,7 @@ class Driver:
             store.close()
 
     # -- generations --------------------------------------------------------------------------
-    def _tend(self, store: Store, broker: Broker, *, only_once: bool) -> None:
+    def _tend(self, store: Store, *, only_once: bool) -> None:
         """Start what is wanted, end what is not, and look at what failed."""
         name = self._definition.name
         try:
@@ -143,7 +146,7 @@ class Driver:
                     self._drop(generation)
                     self._say(f"generation {generation} is no longer wanted")
             for generation in now_wanted:
-                self._start(generation, broker)
+                self._start(generation, is_champion=generation == champion.generation)
         except StoreUnavailable as error:
             log.warning("%s", error)
             return
@@ -156,7 +159,7 @@ class Driver:
                 do="train and publish a generation of it, or run the code they were trained with",
             )
 
-    def _start(self, generation: int, broker: Broker) -> None:
+    def _start(self, generation: int, *, is_champion: bool) -> None:
         pause = self._pauses.setdefault(generation, Pause())
         if generation in self._running or generation in self._not_ours or monotonic() < pause.until:
             return
@@ -176,7 +179,6 @@ class Driver:
             self._settings,
             plan,
             self._opening,
-            broker,
             bootstrap=self._bootstrap,
             owner=self._owner,
             clock=self._clock,
@@ -189,6 +191,13 @@ class Driver:
             log.warning("generation %d cannot be counted yet: %s", generation, error)
             update.stop()
             pause.again()
+            return
+        except HeadraceError as error:
+            update.stop()
+            if is_champion:
+                raise
+            self._not_ours.add(generation)
+            self._say(f"generation {generation} cannot be counted: {error}")
             return
         except BaseException:
             update.stop()

@@ -36,7 +36,6 @@ def promote(store: Store, definition: str, generation: int, *, now: datetime, wa
     Where no stream of either ever ran there is nothing to wait for. Raises CannotCatchUp when the generation
     is not there in time; the champion stays, and its stream goes on. Else raises as `batch.promote.promote`.
     """
-
     return _hand_over(store, definition, generation, now, waiting)
 
 
@@ -50,7 +49,6 @@ def rollback(
     """
     ledger = {entry.generation: entry for entry in store.ledger(definition)}
     generation = champion_of.former(definition, store.champion(definition), ledger, to)
-
     if store.progress(definition, generation) is None:
         return _hand_over(store, definition, generation, now, waiting)
     store.take_over(definition, generation, WANTED, Vector(), now)

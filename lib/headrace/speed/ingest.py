@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import threading
@@ -20,7 +19,7 @@ from headrace.sinks.lake import refuse_changed_schema
 from headrace.sources.failures import explained
 from headrace.sources.kafka import Broker, check_retention, check_topic, stream_records
 from headrace.sources.lake import landed_logs
-from headrace.speed.checkpoints import fresh_checkpoint
+from headrace.speed.checkpoints import end_of, fresh_checkpoint
 from headrace.speed.gaps import beginning, note_gaps
 from headrace.speed.lander import IngestProgress, Lander, Start
 from headrace.speed.landing import Landing, lake_end
@@ -192,15 +191,10 @@ class Ingesting:
             if self._stopping:
                 return  # the checkpoint is never read again, and the lake says that nothing of this landed
             try:
-                progress = self._lander.land(records, self._end_of(number))
+                progress = self._lander.land(records, end_of(self._checkpoint, self._topic.name, number))
                 self.total += progress
                 if progress.batches:
                     self._on_batch(progress)
             except Exception as error:
                 self._failure = error
                 raise
-
-    def _end_of(self, number: int) -> dict[int, int]:
-        """Where a micro-batch ends, from the log that Spark writes before it runs the batch."""
-        lines = (self._checkpoint / "offsets" / str(number)).read_text("utf-8").splitlines()
-        return {int(partition): n for partition, n in json.loads(lines[-1])[self._topic.name].items()}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from headrace.batch.train import named_bounds
 from headrace.errors import HeadraceError, StoreUnavailable, TerminalError, TransientError
 from headrace.schemas import Vector
 from headrace.speed.contributions import contributions, parts_of
@@ -38,7 +39,8 @@ class SparkInterval:
         def settled(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             yield _settled(plan, opening, batches)
 
-        rows = contributions(plan.definition, self.events, beyond).mapInArrow(settled, _ROW).collect()
+        with named_bounds():
+            rows = contributions(plan.definition, self.events, beyond).mapInArrow(settled, _ROW).collect()
         whole = Settled()
         for row in rows:
             if row.error is not None:

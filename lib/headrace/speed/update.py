@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import threading
@@ -24,7 +23,7 @@ from headrace.sources.kafka import Broker, Topic, check_retention, check_topic, 
 from headrace.sources.payloads import good
 from headrace.speed.arrivals import decoded_by
 from headrace.speed.backlog import backlog
-from headrace.speed.checkpoints import fresh_checkpoint
+from headrace.speed.checkpoints import end_of, fresh_checkpoint
 from headrace.speed.contributions import refuse_unstreamable
 from headrace.speed.interval import Interim, Interval, count
 from headrace.speed.settling import Plan
@@ -78,7 +77,6 @@ class Update:
         settings: Settings,
         plan: Plan,
         opening: Opening,
-        broker: Broker,
         *,
         bootstrap: str,
         owner: str,
@@ -91,7 +89,8 @@ class Update:
         self._settings = settings
         self._opening = opening
         self._store = opening.open()
-        self._broker = broker
+        # Its own, since the query's thread asks it too.
+        self._broker = Broker(settings.kafka, bootstrap)
         self._bootstrap = bootstrap
         self._owner = owner
         self._clock = clock
@@ -109,6 +108,7 @@ class Update:
         as_of: that of the generation, for its first driver. Raises StreamRecreated, RetentionGap.
         """
         definition = self.plan.definition
+        self._broker.__enter__()
         self._topic = topic = self._broker.topic(definition.source.name)
         self._progress = self._store.take_over(definition.name, self.plan.generation, self._owner, self.plan.cut, as_of)
         for incarnation in {i for i, _ in self._progress.vector if i != HISTORY}:
@@ -161,6 +161,7 @@ class Update:
         if self._query is not None:
             self._query.stop()
         shutil.rmtree(self._checkpoint, ignore_errors=True)
+        self._broker.__exit__()
         self._store.close()
 
     def hear(self, heard_at: datetime, topic: Topic, head: Mapping[int, int]) -> None:
@@ -191,8 +192,11 @@ class Update:
             if self._stopping:
                 return  # the checkpoint is never read again, and the progress item says it was not counted
             try:
+                check_topic(self._broker.topic(self._topic.name), self._topic.incarnation)
                 start = self._begun if number == 0 else self._end_of(number - 1)
                 end = self._end_of(number)
+                if self.vector.covers(end):
+                    return  # a query's first micro-batch runs whether there is anything new or not
                 decoded = decoded_by(
                     self.plan.definition, records, self._topic.incarnation, self._settings.kafka.max_ahead_s
                 )
@@ -209,7 +213,5 @@ class Update:
         self._on_batch(Batch(self.plan.generation, interim, monotonic() - began))
 
     def _end_of(self, number: int) -> Vector:
-        """Where a micro-batch ends, from the log that Spark writes before it runs the batch."""
-        lines = (self._checkpoint / "offsets" / str(number)).read_text("utf-8").splitlines()
-        offsets = json.loads(lines[-1])[self._topic.name]
-        return Vector({(self._topic.incarnation, partition): n for partition, n in offsets.items()})
+        ends = end_of(self._checkpoint, self._topic.name, number)
+        return Vector({(self._topic.incarnation, str(partition)): n for partition, n in ends.items()})
