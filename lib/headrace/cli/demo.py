@@ -197,8 +197,7 @@ def _show(lookups: Lookups, definition: Definition, entities: Sequence[str], whe
         table.add_row(answer.entity, *said, answer.layer, str(answer.generation), f"{answer.age_s:,.1f} s")
     for entity in answers.missing:
         table.add_row(entity, "not known yet")
-    console = Console()
-    console.print(table, width=max(console.width, _WIDTH), crop=False)
+    Console(width=max(Console().width, _WIDTH)).print(table)
 
 
 @contextmanager

@@ -28,8 +28,12 @@ SPARK = {
 @definition_argument
 @click.option("--only", type=click.Choice(["ingest", "update"]), help="Only land the stream, or only count it.")
 @click.option("--until-idle", is_flag=True, help="End when everything the stream holds is landed and counted.")
+@click.option("--allow-gap", is_flag=True, help="Go on where events were lost; the missing ranges are noted in gaps/.")
+@click.option("--disjoint", is_flag=True, help="No event of the stream is in the history, whatever times they cover.")
 @with_settings
-def stream(settings: Settings, definition: str, only: str | None, until_idle: bool) -> None:
+def stream(
+    settings: Settings, definition: str, only: str | None, until_idle: bool, allow_gap: bool, disjoint: bool
+) -> None:
     """Keep DEFINITION current from its stream until stopped: land its events, count them, and hand over.
 
     Each event is counted once, whatever crashes; start it again at any time. SIGTERM and Ctrl-C end it after the
@@ -54,7 +58,8 @@ def stream(settings: Settings, definition: str, only: str | None, until_idle: bo
         driver = Driver(
             spark, settings, loaded, opening, bootstrap, owner=owner_name(), clock=now, say=say, metrics=metrics
         )
-        driver.run(stop, only=only, until_idle=until_idle)  # type: ignore[arg-type]  # click checked it
+        landing = {"allow_gap": allow_gap, "disjoint": disjoint}
+        driver.run(stop, only=only, until_idle=until_idle, **landing)  # type: ignore[arg-type]  # click checked it
 
 
 @contextmanager

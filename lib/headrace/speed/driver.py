@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
@@ -25,12 +24,13 @@ from headrace.errors import (
 from headrace.registry import Registry
 from headrace.sources.kafka import Broker
 from headrace.speed.contributions import refuse_unstreamable
-from headrace.speed.handover import HANDED, WANTED, is_frozen
+from headrace.speed.handover import HANDED, WANTED
 from headrace.speed.ingest import IngestProgress, ingest_stream
 from headrace.speed.metrics import Metrics
 from headrace.speed.update import Batch, Clock, Update, plan_of
+from headrace.speed.wanted import wanted
 from headrace.stores import Opening
-from headrace.stores.port import Champion, LedgerEntry, Progress, Store
+from headrace.stores.port import Progress, Store
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -56,21 +56,6 @@ class Pause:
         self.until = monotonic() + self.seconds
         self.seconds = min(2 * self.seconds, _LONGEST_PAUSE_S)
         self.failures += 1
-
-
-def wanted(
-    champion: Champion, ledger: list[LedgerEntry], owners: Callable[[int], str | None], *, ours: str, now: datetime
-) -> list[int]:
-    """The generations that are to be counted: the champion, the newest challenger, and those a rollback asks for.
-
-    owners: the owner of a generation's progress, None before its first driver. ours: the name of this driver, whose
-    former champions go on until they are handed over. A champion that is being handed over stands still.
-    """
-    once = {champion.generation, *champion.previous}
-    served = [champion.generation] if champion.generation else []
-    challengers = [e.generation for e in ledger if e.status == "sealed" and e.generation > max(once)]
-    back = [g for g in champion.previous if owners(g) in (WANTED, ours)]
-    return sorted({*(g for g in served if not is_frozen(owners(g), now)), *challengers[-1:], *back})
 
 
 class Driver:
@@ -103,15 +88,26 @@ class Driver:
         self._not_ours: set[int] = set()
         self._ingesting: Ingesting | None = None
 
-    def run(self, stop: threading.Event, *, only: Only | None, until_idle: bool) -> None:
-        """Raises what cannot be mended by trying again: Fenced, StreamRecreated, RetentionGap, and wrong input."""
+    def run(
+        self,
+        stop: threading.Event,
+        *,
+        only: Only | None,
+        until_idle: bool,
+        allow_gap: bool = False,
+        disjoint: bool = False,
+    ) -> None:
+        """Until `stop` is set; allow_gap, disjoint: as of `speed.ingest.ingest_stream`.
+
+        Raises what cannot be mended by trying again: Fenced, StreamRecreated, RetentionGap, and wrong input.
+        """
         if only != "ingest":
             refuse_unstreamable(self._definition)
         store = self._opening.open()
         try:
             with Broker(self._settings.kafka, self._bootstrap) as broker:
                 if only != "update":
-                    self._ingest()
+                    self._ingest(allow_gap=allow_gap, disjoint=disjoint)
                 while not stop.is_set():
                     began = monotonic()
                     if only != "ingest":
@@ -235,10 +231,16 @@ class Driver:
         self._running.pop(generation).stop()
 
     # -- the stream ---------------------------------------------------------------------------
-    def _ingest(self) -> None:
+    def _ingest(self, *, allow_gap: bool, disjoint: bool) -> None:
         self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", "ingest")
         self._ingesting = ingest_stream(
-            self._spark, self._settings, self._definition, self._bootstrap, on_batch=self._ingested
+            self._spark,
+            self._settings,
+            self._definition,
+            self._bootstrap,
+            allow_gap=allow_gap,
+            disjoint=disjoint,
+            on_batch=self._ingested,
         )
         self._say(f"landing stream {self._definition.source.name}")
 

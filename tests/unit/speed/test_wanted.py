@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from headrace.speed.driver import wanted
 from headrace.speed.handover import HANDED, WANTED
+from headrace.speed.wanted import wanted
 from headrace.stores.port import Champion, LedgerEntry, Status
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
