@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from headrace.errors import StoreError
 from headrace.schemas import Vector
 from headrace.stores import items, publication
-from headrace.stores.connection import Again, Connection, NoTable, Refusal
+from headrace.stores.connection import Again, Connection
 from headrace.stores.items import Item, speed_of
 from headrace.stores.port import (
     Champion,
@@ -30,11 +29,9 @@ from headrace.stores.port import (
     padded,
 )
 from headrace.stores.statements import Bulk, GuardedWrite, RemoveSpeed, RemoveVersions, SetVersion
+from headrace.stores.table import READ_S, Table
 
-T = TypeVar("T")
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
-READ_S = 5.0  # how long a single small call is repeated; bulk writes wait for the whole retry bound
-_CREATE_S = 60.0
 
 
 class DynamoDBStore:
@@ -48,25 +45,21 @@ class DynamoDBStore:
     ) -> None:
         if not _TABLE.fullmatch(table):
             raise StoreError(f"{table!r} is not a table name", expected="3 to 255 of letters, digits, _ . -")
-        self._table = table
         self._create = create
         self._connection = Connection(region, endpoint, retry_s=retry_s)
+        self._table = Table(table, self._connection)
         self._bulk = Bulk(self._connection)
 
     def prepare(self) -> None:
         """Wait for the table; create it, billed by request, where the settings allow that."""
-        if self._status() is None:
-            if not self._create:
-                raise StoreError(f"the table {self._table!r} does not exist", do="create it with keys pk and sk, text")
-            self._make_table()
-        self._connection.repeating(self._check_active, _CREATE_S)
+        self._table.prepare(create=self._create)
 
     def close(self) -> None:
         self._connection.close()
 
     # -- readers ------------------------------------------------------------------------------
     def champion(self, definition: str) -> Champion:
-        item = self._get(definition, items.CHAMPION)
+        item = self._table.get(definition, items.CHAMPION)
         return items.champion_of(item) if item else Champion()
 
     def ledger(self, definition: str) -> list[LedgerEntry]:
@@ -75,20 +68,20 @@ class DynamoDBStore:
             "KeyConditionExpression": "pk = :pk AND begins_with(sk, :sk)",
             "ExpressionAttributeValues": {":pk": items.text(definition), ":sk": items.text(items.LEDGER)},
         }
-        return [items.entry_of(item) for item in self._pages("Query", query)]
+        return [items.entry_of(item) for item in self._table.pages("Query", query)]
 
     def read(self, definition: str, entities: Sequence[str]) -> dict[str, dict[int, Version]]:
         by_pk = _by_pk(definition, entities)
-        found = self._batch_get([items.key(pk, items.BATCH) for pk in by_pk])
+        found = self._table.batch_get([items.key(pk, items.BATCH) for pk in by_pk])
         return {by_pk[item["pk"]["S"]]: items.versions_of(item) for item in found}
 
     def scan(self, definition: str, segment: int = 0, segments: int = 1) -> Iterator[tuple[str, dict[int, Version]]]:
-        for entity, item in self._scanned(definition, items.BATCH, segment, segments):
+        for entity, item in self._table.scanned(definition, items.BATCH, segment, segments):
             yield entity, items.versions_of(item)
 
     # -- the publisher ------------------------------------------------------------------------
     def lease(self, definition: str) -> Lease | None:
-        item = self._get(definition, items.PUBLISHER)
+        item = self._table.get(definition, items.PUBLISHER)
         return items.lease_of(item) if item else None
 
     def acquire_lease(self, definition: str, owner: str, now: datetime, ttl: timedelta) -> Lease:
@@ -121,24 +114,24 @@ class DynamoDBStore:
                 return
             opened = items.ledger_item(definition, replace(entry, status="publishing"))
             advanced = items.champion_item(definition, replace(champion, epoch=champion.epoch + 1), _token())
-            self._transact(
+            self._table.transact(
                 self._lease_stands(lease),
-                {"Put": {"TableName": self._table, "Item": opened}},
-                {"Put": {"TableName": self._table, "Item": advanced, **_epoch_is(champion.epoch)}},
+                {"Put": {"TableName": self._table.name, "Item": opened}},
+                {"Put": {"TableName": self._table.name, "Item": advanced, **_epoch_is(champion.epoch)}},
             )
 
         self._connection.repeating(attempt, READ_S)
 
     def write_versions(self, definition: str, generation: int, writes: Iterable[Write]) -> WriteReport:
-        changes = (SetVersion(self._table, definition, generation, write) for write in writes)
-        return self._checked(lambda: self._bulk.carry_out(changes))
+        changes = (SetVersion(self._table.name, definition, generation, write) for write in writes)
+        return self._table.checked(lambda: self._bulk.carry_out(changes))
 
     def seal_publication(self, lease: Lease, generation: int, items: int) -> None:
         def attempt() -> None:
             publication.check_lease(self.lease(lease.definition), lease)
             entry = self._entry(lease.definition, generation)
             publication.check_seal(entry, generation)
-            self._transact(
+            self._table.transact(
                 self._lease_stands(lease),
                 self._status_update(lease.definition, generation, "sealed", items),
             )
@@ -147,7 +140,7 @@ class DynamoDBStore:
 
     def mark(self, definition: str, generation: int, status: Status) -> None:
         update = self._status_update(definition, generation, status)["Update"]
-        if not self._conditionally("UpdateItem", update):
+        if not self._table.conditionally("UpdateItem", update):
             raise publication.not_in_ledger(definition, generation)
 
     # -- the speed layer ----------------------------------------------------------------------
@@ -158,7 +151,7 @@ class DynamoDBStore:
         speed = items.SPEED + padded(generation)
         found: dict[str, Held] = {}
         keys = [items.key(pk, sk) for pk in by_pk for sk in (items.BATCH, speed)]
-        for item in self._batch_get(keys, None if patient else READ_S):
+        for item in self._table.batch_get(keys, None if patient else READ_S):
             entity = by_pk[item["pk"]["S"]]
             held = found.get(entity, Held())
             if item["sk"]["S"] == speed:
@@ -168,8 +161,10 @@ class DynamoDBStore:
         return found
 
     def write_speed(self, definition: str, generation: int, items: Mapping[str, SpeedItem]) -> SpeedReport:
-        changes = [GuardedWrite(self._table, definition, generation, entity, item) for entity, item in items.items()]
-        written = self._checked(lambda: self._bulk.carry_out(changes))
+        changes = [
+            GuardedWrite(self._table.name, definition, generation, entity, item) for entity, item in items.items()
+        ]
+        written = self._table.checked(lambda: self._bulk.carry_out(changes))
         refused = {change.entity: change.standing for change in changes if change.refused}
         # An INSERT that is refused may come without the item that stands.
         unknown = [entity for entity, standing in refused.items() if standing is None]
@@ -186,19 +181,19 @@ class DynamoDBStore:
     def scan_speed(
         self, definition: str, generation: int, segment: int = 0, segments: int = 1
     ) -> Iterator[tuple[str, SpeedItem]]:
-        for entity, item in self._scanned(definition, items.SPEED + padded(generation), segment, segments):
+        for entity, item in self._table.scanned(definition, items.SPEED + padded(generation), segment, segments):
             yield entity, items.speed_of(item)
 
     def speed_keys(self, definition: str, segment: int = 0, segments: int = 1) -> Iterator[tuple[str, int]]:
-        for entity, item in self._scanned(definition, items.SPEED, segment, segments):
+        for entity, item in self._table.scanned(definition, items.SPEED, segment, segments):
             yield entity, int(item["sk"]["S"].removeprefix(items.SPEED))
 
     def remove_speed(self, definition: str, keys: Iterable[tuple[str, int]]) -> WriteReport:
-        changes = (RemoveSpeed(self._table, definition, generation, entity) for entity, generation in keys)
-        return self._checked(lambda: self._bulk.carry_out(changes))
+        changes = (RemoveSpeed(self._table.name, definition, generation, entity) for entity, generation in keys)
+        return self._table.checked(lambda: self._bulk.carry_out(changes))
 
     def progress(self, definition: str, generation: int) -> Progress | None:
-        item = self._get(definition, items.PROGRESS + padded(generation))
+        item = self._table.get(definition, items.PROGRESS + padded(generation))
         return items.progress_of(item) if item else None
 
     def take_over(self, definition: str, generation: int, owner: str, start: Vector, as_of: datetime) -> Progress:
@@ -217,8 +212,8 @@ class DynamoDBStore:
 
     def _put_progress(self, progress: Progress, expected_epoch: int) -> bool:
         """Whether the item stood at that epoch (0: did not stand)."""
-        put = {"TableName": self._table, "Item": items.progress_item(progress), **_epoch_is(expected_epoch)}
-        return self._conditionally("PutItem", put)
+        put = {"TableName": self._table.name, "Item": items.progress_item(progress), **_epoch_is(expected_epoch)}
+        return self._table.conditionally("PutItem", put)
 
     # -- the champion and the purge -----------------------------------------------------------
     def set_champion(
@@ -226,20 +221,20 @@ class DynamoDBStore:
     ) -> None:
         publication.check_succession(expected_epoch, champion)
         token = _token()
-        put = {"TableName": self._table, "Item": items.champion_item(definition, champion, token)}
+        put = {"TableName": self._table.name, "Item": items.champion_item(definition, champion, token)}
         put |= _epoch_is(expected_epoch)
 
         def landed() -> bool:
             """Whether an attempt whose answer was lost had landed: the token tells."""
-            standing = self._get(definition, items.CHAMPION)
+            standing = self._table.get(definition, items.CHAMPION)
             return bool(standing) and standing[items.MARK]["S"] == token
 
         if fence is None:
-            if not self._conditionally("PutItem", put) and not landed():
+            if not self._table.conditionally("PutItem", put) and not landed():
                 raise publication.moved(definition, expected_epoch)
             return
         key = items.key(definition, items.PROGRESS + padded(fence.generation))
-        stands = {"ConditionCheck": {"TableName": self._table, "Key": key, **_epoch_is(fence.epoch)}}
+        stands = {"ConditionCheck": {"TableName": self._table.name, "Key": key, **_epoch_is(fence.epoch)}}
 
         def attempt() -> None:
             if landed():
@@ -247,91 +242,15 @@ class DynamoDBStore:
             publication.check_fence(fence, self.progress(definition, fence.generation))
             if self.champion(definition).epoch != expected_epoch:
                 raise publication.moved(definition, expected_epoch)
-            self._transact(stands, {"Put": put})
+            self._table.transact(stands, {"Put": put})
 
         self._connection.repeating(attempt, READ_S)
 
     def remove_versions(self, definition: str, removals: Mapping[str, Iterable[int]]) -> WriteReport:
-        changes = (RemoveVersions(self._table, definition, entity, gone) for entity, gone in removals.items())
-        return self._checked(lambda: self._bulk.carry_out(changes))
+        changes = (RemoveVersions(self._table.name, definition, entity, gone) for entity, gone in removals.items())
+        return self._table.checked(lambda: self._bulk.carry_out(changes))
 
-    # -- calls --------------------------------------------------------------------------------
-    def _call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        return self._checked(
-            lambda: self._connection.call(operation, {"TableName": self._table, **request}, within_s=READ_S)
-        )
-
-    @staticmethod
-    def _checked(call: Callable[[], T]) -> T:
-        """The call's result, a refusal nobody expected turned into a StoreError."""
-        try:
-            return call()
-        except Refusal as error:
-            raise StoreError("the store refused a request", found=str(error)) from error
-
-    def _get(self, pk: str, sk: str) -> Item:
-        item: Item = self._call("GetItem", {"Key": items.key(pk, sk), "ConsistentRead": True}).get("Item", {})
-        return item
-
-    def _batch_get(self, keys: Sequence[Item], within_s: float | None = READ_S) -> list[Item]:
-        """The items that are there, of any number of distinct keys."""
-        found: list[Item] = []
-        for start in range(0, len(keys), publication.MAX_READ):
-            left = list(keys[start : start + publication.MAX_READ])
-
-            def attempt() -> None:
-                nonlocal left
-                request = {"RequestItems": {self._table: {"Keys": left, "ConsistentRead": True}}}
-                answer = self._connection.once("BatchGetItem", request)
-                found.extend(answer["Responses"].get(self._table, []))
-                left = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
-                if left:
-                    raise Again(f"{len(left)} keys were not processed")
-
-            self._checked(partial(self._connection.repeating, attempt, within_s))
-        return found
-
-    def _scanned(self, definition: str, sk: str, segment: int, segments: int) -> Iterator[tuple[str, Item]]:
-        prefix = items.batch_pk(definition, "")
-        request = {
-            "ConsistentRead": True,
-            "Segment": segment,
-            "TotalSegments": segments,
-            "FilterExpression": "begins_with(pk, :pk) AND begins_with(sk, :sk)",
-            "ExpressionAttributeValues": {":pk": items.text(prefix), ":sk": items.text(sk)},
-        }
-        for item in self._pages("Scan", request):
-            yield item["pk"]["S"].removeprefix(prefix), item
-
-    def _pages(self, operation: str, request: Mapping[str, Any]) -> Iterator[Item]:
-        start: dict[str, Any] = {}
-        while True:
-            page = self._call(operation, {**request, **start})
-            yield from page["Items"]
-            if "LastEvaluatedKey" not in page:
-                return
-            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
-
-    def _conditionally(self, operation: str, request: Mapping[str, Any]) -> bool:
-        """Whether the call's condition held."""
-        try:
-            self._connection.call(operation, request, within_s=READ_S)
-        except Refusal as error:
-            if error.code == "ConditionalCheckFailedException":
-                return False
-            raise StoreError("the store refused a request", found=str(error)) from error
-        return True
-
-    def _transact(self, *steps: Mapping[str, Any]) -> None:
-        """All steps or none; Again when a condition failed, so that the caller reads and decides anew."""
-        request = {"TransactItems": list(steps), "ClientRequestToken": _token()}
-        try:
-            self._connection.call("TransactWriteItems", request, within_s=READ_S)
-        except Refusal as error:
-            if error.code == "TransactionCanceledException":
-                raise Again(error.message) from error
-            raise StoreError("the store refused a request", found=str(error)) from error
-
+    # -- pieces -------------------------------------------------------------------------------
     def _replace_lease(self, current: Lease | None, lease: Lease, *, unrenewed: bool = False) -> bool:
         """Whether `current` still stood; `unrenewed`: and its holder has not extended it meanwhile."""
         condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
@@ -340,21 +259,23 @@ class DynamoDBStore:
             if unrenewed:
                 condition["ConditionExpression"] += " AND expires_at = :expires_at"
                 condition["ExpressionAttributeValues"][":expires_at"] = items.text(current.expires_at.isoformat())
-        return self._conditionally("PutItem", {"TableName": self._table, "Item": items.lease_item(lease), **condition})
+        return self._table.conditionally(
+            "PutItem", {"TableName": self._table.name, "Item": items.lease_item(lease), **condition}
+        )
 
     def _lease_stands(self, lease: Lease) -> dict[str, Any]:
         key = items.key(lease.definition, items.PUBLISHER)
-        return {"ConditionCheck": {"TableName": self._table, "Key": key, **_holder_is(lease)}}
+        return {"ConditionCheck": {"TableName": self._table.name, "Key": key, **_holder_is(lease)}}
 
     def _entry(self, definition: str, generation: int) -> LedgerEntry | None:
-        item = self._get(definition, items.LEDGER + padded(generation))
+        item = self._table.get(definition, items.LEDGER + padded(generation))
         return items.entry_of(item) if item else None
 
     def _status_update(self, definition: str, generation: int, status: Status, count: int | None = None) -> Item:
         values = {":status": items.text(status)} | ({} if count is None else {":items": items.number(count)})
         return {
             "Update": {
-                "TableName": self._table,
+                "TableName": self._table.name,
                 "Key": items.key(definition, items.LEDGER + padded(generation)),
                 "UpdateExpression": "SET #status = :status" + ("" if count is None else ", #items = :items"),
                 "ConditionExpression": "attribute_exists(pk)",
@@ -362,31 +283,6 @@ class DynamoDBStore:
                 "ExpressionAttributeValues": values,
             }
         }
-
-    def _status(self) -> str | None:
-        try:
-            answer = self._connection.call("DescribeTable", {"TableName": self._table}, within_s=READ_S)
-        except NoTable:
-            return None
-        return str(answer["Table"]["TableStatus"])
-
-    def _check_active(self) -> None:
-        if self._status() != "ACTIVE":
-            raise Again(f"the table {self._table!r} is not active yet")
-
-    def _make_table(self) -> None:
-        names = ("pk", "sk")
-        request = {
-            "TableName": self._table,
-            "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in names],
-            "KeySchema": [{"AttributeName": n, "KeyType": k} for n, k in zip(names, ("HASH", "RANGE"), strict=True)],
-            "BillingMode": "PAY_PER_REQUEST",
-        }
-        try:
-            self._connection.call("CreateTable", request)
-        except Refusal as error:
-            if error.code != "ResourceInUseException":  # another process was first
-                raise StoreError(f"the table {self._table!r} cannot be created", found=str(error)) from error
 
 
 def _by_pk(definition: str, entities: Sequence[str]) -> dict[str, str]:
