@@ -29,7 +29,7 @@ from headrace.stores.port import (
     padded,
 )
 from headrace.stores.statements import Bulk, GuardedWrite, RemoveSpeed, RemoveVersions, SetVersion
-from headrace.stores.table import READ_S, Table
+from headrace.stores.table import READ_S, Table, by_pk_of
 
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 
@@ -71,7 +71,7 @@ class DynamoDBStore:
         return [items.entry_of(item) for item in self._table.pages("Query", query)]
 
     def read(self, definition: str, entities: Sequence[str]) -> dict[str, dict[int, Version]]:
-        by_pk = _by_pk(definition, entities)
+        by_pk = by_pk_of(definition, entities)
         found = self._table.batch_get([items.key(pk, items.BATCH) for pk in by_pk])
         return {by_pk[item["pk"]["S"]]: items.versions_of(item) for item in found}
 
@@ -113,7 +113,9 @@ class DynamoDBStore:
             if not publication.admits(entry, ledger, champion):
                 return
             opened = items.ledger_item(definition, replace(entry, status="publishing"))
-            advanced = items.champion_item(definition, replace(champion, epoch=champion.epoch + 1), _token())
+            advanced = items.champion_item(
+                definition, replace(champion, epoch=champion.epoch + 1), secrets.token_hex(16)
+            )
             self._table.transact(
                 self._lease_stands(lease),
                 {"Put": {"TableName": self._table.name, "Item": opened}},
@@ -147,7 +149,7 @@ class DynamoDBStore:
     def read_speed(
         self, definition: str, generation: int, entities: Sequence[str], *, patient: bool = False
     ) -> dict[str, Held]:
-        by_pk = _by_pk(definition, entities)
+        by_pk = by_pk_of(definition, entities)
         speed = items.SPEED + padded(generation)
         found: dict[str, Held] = {}
         keys = [items.key(pk, sk) for pk in by_pk for sk in (items.BATCH, speed)]
@@ -220,7 +222,7 @@ class DynamoDBStore:
         self, definition: str, expected_epoch: int, champion: Champion, fence: Progress | None = None
     ) -> None:
         publication.check_succession(expected_epoch, champion)
-        token = _token()
+        token = secrets.token_hex(16)
         put = {"TableName": self._table.name, "Item": items.champion_item(definition, champion, token)}
         put |= _epoch_is(expected_epoch)
 
@@ -283,17 +285,6 @@ class DynamoDBStore:
                 "ExpressionAttributeValues": values,
             }
         }
-
-
-def _by_pk(definition: str, entities: Sequence[str]) -> dict[str, str]:
-    """Partition key -> entity, each once; an entity too long to be a key has no item."""
-    by_pk = {items.batch_pk(definition, entity): entity for entity in entities}
-    publication.check_read(len(by_pk))
-    return {pk: e for pk, e in by_pk.items() if len(pk.encode("utf-8", "surrogatepass")) <= items.MAX_KEY_BYTES}
-
-
-def _token() -> str:
-    return secrets.token_hex(16)
 
 
 def _epoch_is(epoch: int) -> dict[str, Any]:

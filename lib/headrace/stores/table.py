@@ -11,7 +11,7 @@ from headrace.errors import StoreError
 from headrace.stores import items
 from headrace.stores.connection import Again, Connection, NoTable, Refusal
 from headrace.stores.items import Item
-from headrace.stores.publication import MAX_READ
+from headrace.stores.publication import MAX_READ, check_read
 
 T = TypeVar("T")
 READ_S = 5.0  # how long a single small call is repeated; bulk writes wait for the whole retry bound
@@ -133,3 +133,10 @@ class Table:
         except Refusal as error:
             if error.code != "ResourceInUseException":  # another process was first
                 raise StoreError(f"the table {self.name!r} cannot be created", found=str(error)) from error
+
+
+def by_pk_of(definition: str, entities: Sequence[str]) -> dict[str, str]:
+    """Partition key -> entity, each once; an entity too long to be a key has no item."""
+    by_pk = {items.batch_pk(definition, entity): entity for entity in entities}
+    check_read(len(by_pk))
+    return {pk: e for pk, e in by_pk.items() if len(pk.encode("utf-8", "surrogatepass")) <= items.MAX_KEY_BYTES}
