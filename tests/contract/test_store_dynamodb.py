@@ -44,7 +44,7 @@ class _Interrupted(DynamoDBStore):
 
 @pytest.fixture
 def interrupted(store: DynamoDBStore, dynamodb: str) -> _Interrupted:
-    return _Interrupted(store._table, "us-east-1", dynamodb, retry_s=20)
+    return _Interrupted(store._table.name, "us-east-1", dynamodb, retry_s=20)
 
 
 def test_a_promote_between_reading_and_writing_stops_a_publication(

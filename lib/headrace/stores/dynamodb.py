@@ -154,8 +154,7 @@ class DynamoDBStore:
         found: dict[str, Held] = {}
         keys = [items.key(pk, sk) for pk in by_pk for sk in (items.BATCH, speed)]
         for item in self._table.batch_get(keys, None if patient else READ_S):
-            entity = by_pk[item["pk"]["S"]]
-            held = found.get(entity, Held())
+            held = found.get(entity := by_pk[item["pk"]["S"]], Held())
             if item["sk"]["S"] == speed:
                 found[entity] = replace(held, speed=items.speed_of(item))
             else:
