@@ -36,7 +36,7 @@ def promote(store: Store, definition: str, generation: int, *, now: datetime, wa
     Where no stream of either ever ran there is nothing to wait for. Raises CannotCatchUp when the generation
     is not there in time; the champion stays, and its stream goes on. Else raises as `batch.promote.promote`.
     """
-    return _hand_over(store, definition, generation, now, waiting)
+    return _asked_for(store, definition, generation, now, waiting)
 
 
 def rollback(
@@ -49,7 +49,13 @@ def rollback(
     """
     ledger = {entry.generation: entry for entry in store.ledger(definition)}
     generation = champion_of.former(definition, store.champion(definition), ledger, to)
-    if store.progress(definition, generation) is None:
+    return _asked_for(store, definition, generation, now, waiting)
+
+
+def _asked_for(store: Store, definition: str, generation: int, now: datetime, waiting: Waiting | None) -> Champion:
+    """Hand over; a former champion, which nobody counts any more, is asked for first."""
+    former = store.champion(definition).previous
+    if generation not in former or store.progress(definition, generation) is None:
         return _hand_over(store, definition, generation, now, waiting)
     store.take_over(definition, generation, WANTED, Vector(), now)
     try:
