@@ -83,6 +83,9 @@ def duckdb_rfm(path: str) -> None:
     connection.close()
 
 
+_LOCAL = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}
+
+
 def batch_writer(endpoint: str, count: str) -> None:
     import boto3
 
@@ -91,9 +94,7 @@ def batch_writer(endpoint: str, count: str) -> None:
     table = boto3.resource(
         "dynamodb",
         endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
+        **_LOCAL,
     ).Table("headrace")
     with table.batch_writer() as batch:
         for n in range(int(count)):
@@ -109,9 +110,7 @@ def conditional_update(endpoint: str, count: str) -> None:
     client = boto3.client(
         "dynamodb",
         endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
+        **_LOCAL,
     )
     before = _ROUND[0]
     _ROUND[0] += 1

@@ -83,7 +83,6 @@ class Place:
             opening or self.opening,
             bootstrap=self.bootstrap,
             owner=owner or owner_name(),
-            clock=now,
             on_batch=self.batches.append,
         )
         update.start(generation.manifest.as_of)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from headrace.cli.opening import load, name_of, now, opened_spark, opened_store
+from headrace.cli.opening import load, name_of, now, opened_spark, opened_store, promoting
 from headrace.cli.options import definition_argument, generation_option, json_option, with_settings
 from headrace.cli.output import fields, say_steps, show
 from headrace.config import Settings
@@ -49,7 +49,6 @@ def run(
     from headrace.batch.outcome import report_run
     from headrace.batch.run import run as run_all
     from headrace.report import summary
-    from headrace.speed.handover import Waiting, promote
 
     loaded = load(definition)
     source, note = source_of(loaded, path, settings)
@@ -62,9 +61,7 @@ def run(
             source,
             owner=owner_name(),
             say=say,
-            promote=lambda store, generation: promote(
-                store, loaded.name, generation, now=now(), waiting=Waiting(settings.stream.handover_s)
-            ),
+            promote=promoting(settings, loaded.name),
             replace=replace,
             disjoint=disjoint,
             retrain=retrain,

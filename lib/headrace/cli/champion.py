@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headrace.cli.opening import name_of, now, opened_store
+from headrace.cli.opening import name_of, now, opened_store, promoting
 from headrace.cli.options import definition_argument, generation_option, json_option, with_settings
 from headrace.cli.output import fields, say_steps, show, table
 from headrace.config import Settings
@@ -26,14 +26,11 @@ def promote(settings: Settings, definition: str, generation: int | None, as_json
 
     Where a stream keeps the champion current, it waits until the generation has counted all that the champion has.
     """
-    from headrace.speed.handover import Waiting
-    from headrace.speed.handover import promote as hand_over
-
     name = name_of(definition)
     with opened_store(settings) as store:
         sealed = [entry.generation for entry in store.ledger(name) if entry.status == "sealed"]
         chosen = generation or max(sealed, default=0)
-        champion = hand_over(store, name, chosen, now=now(), waiting=Waiting(settings.stream.handover_s))
+        champion = promoting(settings, name)(store, chosen)
     _say_champion(as_json, champion, f"generation {champion.generation} is the champion of {name}")
 
 

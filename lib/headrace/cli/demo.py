@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from headrace.cli.batch import source_of
-from headrace.cli.opening import load, now, opened_spark
+from headrace.cli.opening import load, now, opened_spark, opened_store, promoting
 from headrace.cli.options import with_settings
 from headrace.cli.output import fields, say_steps
 from headrace.cli.stream import SPARK
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from headrace.definitions import Definition
     from headrace.serving.lookup import Lookups
     from headrace.speed.driver import Driver
-    from headrace.stores import Opening
-    from headrace.stores.port import Champion, Store
 
 LIVE_FROM = datetime(2011, 11, 9, tzinfo=UTC)
 _RATE = 2_000.0
@@ -75,23 +73,29 @@ def _run(
     from headrace.sources.files import fingerprint
     from headrace.sources.kafka import Broker
     from headrace.speed.driver import Driver
-    from headrace.speed.handover import Waiting, promote
     from headrace.speed.metrics import Metrics
     from headrace.speed.replay import Selection, replay
     from headrace.stores import Opening
 
     opening = Opening(settings.store, settings.store.endpoint, settings.publish.retry_s)
 
-    def handed_over(store: Store, generation: int) -> Champion:
-        return promote(store, definition.name, generation, now=now(), waiting=Waiting(settings.stream.handover_s))
+    promoted = promoting(settings, definition.name)
 
     def generation(source: Path | None) -> int:
         again, own = source is None, owner_name()
-        ran = run(spark, settings, definition, source, owner=own, say=say, promote=handed_over, retrain=again)
+        ran = run(
+            spark,
+            settings,
+            definition,
+            source,
+            owner=own,
+            say=say,
+            promote=promoting(settings, definition.name),
+            retrain=again,
+        )
         return ran.after.generation
 
-    with _opened(opening) as store, Broker(settings.kafka, settings.kafka.bootstrap) as broker:
-        store.prepare()
+    with opened_store(settings) as store, Broker(settings.kafka, settings.kafka.bootstrap) as broker:
         if not store.champion(definition.name).generation:
             say(f"history: purchases before {LIVE_FROM:%Y-%m-%d}")
             generation(history)
@@ -198,15 +202,6 @@ def _show(lookups: Lookups, definition: Definition, entities: Sequence[str], whe
     for entity in answers.missing:
         table.add_row(entity, "not known yet")
     Console(width=max(Console().width, _WIDTH)).print(table)
-
-
-@contextmanager
-def _opened(opening: Opening) -> Iterator[Store]:
-    store = opening.open()
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 @contextmanager

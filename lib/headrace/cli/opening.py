@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from headrace.definitions import Definition
-    from headrace.stores.port import Store
+    from headrace.stores.port import Champion, Store
 
 
 def load(name: str) -> Definition:
@@ -64,3 +64,11 @@ def opened_store(settings: Settings) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+def promoting(settings: Settings, name: str) -> Callable[[Store, int], Champion]:
+    """What makes a generation the champion once its stream has counted what the champion's has."""
+    from headrace.speed.handover import Waiting, promote
+
+    waiting = Waiting(settings.stream.handover_s)
+    return lambda store, generation: promote(store, name, generation, now=now(), waiting=waiting)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
+from headrace.cli.ending import ending
 from headrace.cli.opening import load
 from headrace.cli.options import json_option, with_settings
 from headrace.cli.output import fields, say_steps, show
@@ -73,7 +69,8 @@ def replay(
 
     found = definition_of(stream, definition)
     file = fingerprint(path)
-    with Broker(settings.kafka, kafka_bootstrap(settings)) as broker, _ending(say_steps(as_json)) as stop:
+    ends = ending(say_steps(as_json), "waiting for the rows that are on their way", breaks_off=True)
+    with Broker(settings.kafka, kafka_bootstrap(settings)) as broker, ends as stop:
         replayed = send(
             broker,
             found,
@@ -110,29 +107,6 @@ def definition_of(stream: str, name: str | None) -> Definition:
             do=None if name else "name the definition that reads it with --definition file.py:name",
         )
     return found
-
-
-@contextmanager
-def _ending(say: Callable[[str], None]) -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set; a second one breaks off, which loses nothing either."""
-    stop = threading.Event()
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        restore()
-        say("waiting for the rows that are on their way")
-        stop.set()
-
-    for number in before:
-        signal.signal(number, end)
-    try:
-        yield stop
-    finally:
-        restore()
 
 
 def _text(replayed: Replayed) -> str:

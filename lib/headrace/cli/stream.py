@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
-
 import click
 
+from headrace.cli.ending import ending
 from headrace.cli.opening import load, now, opened_spark
 from headrace.cli.options import definition_argument, with_settings
 from headrace.cli.output import say_steps
@@ -52,27 +47,10 @@ def stream(
     metrics = Metrics(loaded.name, loaded.source.name)
     if settings.stream.metrics_port:
         metrics.serve(settings.stream.metrics_port)
-    stop = threading.Event()
     opened = opened_spark(settings, f"stream {loaded.name}", say, ("delta", "kafka-source"), SPARK)
-    with opened as spark, _ending(stop, say):
+    with opened as spark, ending(say, "ending after the micro-batch in work", breaks_off=False) as stop:
         driver = Driver(
             spark, settings, loaded, opening, bootstrap, owner=owner_name(), clock=now, say=say, metrics=metrics
         )
         landing = {"allow_gap": allow_gap, "disjoint": disjoint}
         driver.run(stop, only=only, until_idle=until_idle, **landing)  # type: ignore[arg-type]  # click checked it
-
-
-@contextmanager
-def _ending(stop: threading.Event, say: Callable[[str], None]) -> Iterator[None]:
-    """SIGTERM and Ctrl-C set `stop` for the length of a block."""
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        say("ending after the micro-batch in work")
-        stop.set()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

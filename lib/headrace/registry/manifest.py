@@ -7,6 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from headrace.definitions import Definition
+from headrace.definitions.archive import definition_sha256
+from headrace.errors import DefinitionError
+
 
 class Manifest(BaseModel):
     """The facts of one generation; everything in it is reproducible from the lake, the code and the seed.
@@ -42,3 +46,15 @@ class Manifest(BaseModel):
     settings: dict[str, Any]
     created_at: datetime
     files: dict[str, str]
+
+
+def require_same(definition: Definition, manifest: Manifest, do: str) -> None:
+    """DefinitionError, advising `do`, when the definition is not the one a generation was trained with."""
+    ours = definition_sha256(definition)
+    if ours != manifest.definition_sha256:
+        raise DefinitionError(
+            f"definition {definition.name!r} changed since generation {manifest.generation} was trained",
+            found=f"hash {ours[:16]}",
+            expected=f"hash {manifest.definition_sha256[:16]}",
+            do=do,
+        )

@@ -62,6 +62,23 @@ class Vector(Mapping[Log, int]):
         """Whether everything below `other` is below this vector too."""
         return all(self.get(log, 0) >= n for log, n in other.items())
 
+    def lacks(self, other: Vector) -> int:
+        """How many positions below `other` are not below this vector.
+
+        >>> Vector({("t", "0"): 4}).lacks(Vector({("t", "0"): 7, ("t", "1"): 2}))
+        5
+        """
+        return sum(max(0, n - self.get(log, 0)) for log, n in other.items())
+
+    @classmethod
+    def of(cls, incarnation: str, ends: Mapping[int, int]) -> Vector:
+        """The vector of one life of a topic, from its partitions' next offsets.
+
+        >>> Vector.of("t", {0: 7})
+        Vector({('t', '0'): 7})
+        """
+        return cls({(incarnation, str(partition)): n for partition, n in ends.items()})
+
     def to_json(self) -> list[list[object]]:
         """Rows of [incarnation, partition, next position], sorted."""
         return [[incarnation, partition, n] for (incarnation, partition), n in self._next.items()]

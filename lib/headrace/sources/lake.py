@@ -155,9 +155,7 @@ def is_table(spark: SparkSession, path: Path) -> bool:
 
 
 def latest_version(spark: SparkSession, path: Path) -> int:
-    from delta.tables import DeltaTable
-
-    return int(DeltaTable.forPath(spark, str(path)).history(1).collect()[0]["version"])
+    return commits(spark, path, 1)[0].version
 
 
 def _table(spark: SparkSession, path: Path, version: int | None = None) -> DataFrame:

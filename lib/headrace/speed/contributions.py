@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 LOG = ("_incarnation", "_partition")
-_SPAN = {"first": Min("_position"), "last": Max("_position"), "arrived": Max("_arrival_ts")}
-_NAMED = {f"_{name}": aggregate for name, aggregate in _SPAN.items()}
+_SPAN = {"_first": Min("_position"), "_last": Max("_position"), "_arrived": Max("_arrival_ts")}
 
 
 def refuse_unstreamable(definition: Definition) -> None:
@@ -45,7 +44,7 @@ def contributions(definition: Definition, events: DataFrame, beyond: Mapping[str
         counted = _beyond(definition, counted, beyond)
     # One exchange for everything: all aggregations of an entity are satisfied by it.
     spread = counted.repartition(F.col(definition.entity).cast("string"))
-    return states_by_entity(spread, definition.entity, {**definition.features, **_NAMED}, apart=LOG)
+    return states_by_entity(spread, definition.entity, {**definition.features, **_SPAN}, apart=LOG)
 
 
 def _beyond(definition: Definition, counted: DataFrame, beyond: Mapping[str, Vector]) -> DataFrame:
@@ -64,13 +63,8 @@ def parts_of(definition: Definition, batches: Iterable[pa.RecordBatch]) -> dict[
     """entity -> its parts, from the rows of `contributions`."""
     names = tuple(definition.features)
     found: dict[str, list[Part]] = {}
-    for row in _rows(batches):
+    for row in (row for batch in batches for row in batch.to_pylist()):
         log = (row["_incarnation"], row["_partition"])
         states = {name: row[name] for name in names}
         found.setdefault(row["entity"], []).append(Part(log, row["_first"], row["_last"], states, row["_arrived"]))
     return found
-
-
-def _rows(batches: Iterable[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
-    for batch in batches:
-        yield from batch.to_pylist()

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
@@ -22,12 +23,13 @@ from headrace.errors import (
     TransientError,
 )
 from headrace.registry import Registry
+from headrace.schemas import Vector
 from headrace.sources.kafka import Broker
 from headrace.speed.contributions import refuse_unstreamable
 from headrace.speed.handover import HANDED, WANTED
 from headrace.speed.ingest import IngestProgress, ingest_stream
 from headrace.speed.metrics import Metrics
-from headrace.speed.update import Batch, Clock, Update, plan_of
+from headrace.speed.update import Batch, Update, plan_of
 from headrace.speed.wanted import wanted
 from headrace.stores import Opening
 from headrace.stores.port import Progress, Store
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 Only = Literal["ingest", "update"]
 Say = Callable[[str], None]
+Clock = Callable[[], datetime]
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 _FAILURES = 10  # in a row, of a query whose failure has no name
 
@@ -142,7 +145,7 @@ class Driver:
                     self._drop(generation)
                     self._say(f"generation {generation} is no longer wanted")
             for generation in now_wanted:
-                self._start(generation, is_champion=generation == champion.generation)
+                self._start(store, generation, is_champion=generation == champion.generation)
         except StoreUnavailable as error:
             log.warning("%s", error)
             return
@@ -155,11 +158,10 @@ class Driver:
                 do="train and publish a generation of it, or run the code they were trained with",
             )
 
-    def _start(self, generation: int, *, is_champion: bool) -> None:
+    def _start(self, store: Store, generation: int, *, is_champion: bool) -> None:
         pause = self._pauses.setdefault(generation, Pause())
         if generation in self._running or generation in self._not_ours or monotonic() < pause.until:
             return
-        store = self._opening.open()
         try:
             sealed = Registry(self._settings.registry).load(self._definition.name, generation)
             plan = plan_of(self._definition, sealed, store)
@@ -168,8 +170,6 @@ class Driver:
             self._not_ours.add(generation)
             log.warning("%s", error)
             return
-        finally:
-            store.close()
         update = Update(
             self._spark,
             self._settings,
@@ -177,7 +177,6 @@ class Driver:
             self._opening,
             bootstrap=self._bootstrap,
             owner=self._owner,
-            clock=self._clock,
             on_batch=self._updated,
         )
         self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", f"update-{generation}")
@@ -266,8 +265,7 @@ class Driver:
             failure = self._ingesting.exception()
             if failure is not None:
                 raise failure
-            landed = self._ingesting.landed
-            idle = idle and all(landed.get((topic.incarnation, str(p)), 0) >= n for p, n in head.items())
+            idle = idle and self._ingesting.landed.covers(Vector.of(topic.incarnation, head))
         return idle
 
     def _end(self) -> None:

@@ -114,10 +114,9 @@ def _wait(store: Store, definition: str, entry: LedgerEntry, target: Vector, wai
     give_up = waiting.elapsed() + waiting.seconds
     while not (counted := reached(store, definition, entry)).covers(target):
         if waiting.elapsed() >= give_up:
-            behind = sum(max(0, n - counted.get(log, 0)) for log, n in target.items())
             raise CannotCatchUp(
                 f"generation {entry.generation} of {definition!r} has not counted what the champion has",
-                found=f"{behind:,} positions behind after {waiting.seconds:g} s",
+                found=f"{counted.lacks(target):,} positions behind after {waiting.seconds:g} s",
                 do=f"the champion stays; run `headrace stream {definition}`, or wait longer (stream.handover_s)",
             )
         waiting.sleep(_POLL_S)

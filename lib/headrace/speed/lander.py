@@ -96,7 +96,7 @@ class Lander:
 
     @property
     def landed(self) -> Vector:
-        return Vector({(self._topic.incarnation, str(partition)): n for partition, n in self.next.items()})
+        return Vector.of(self._topic.incarnation, self.next)
 
     def land(self, records: DataFrame, end: Mapping[int, int]) -> IngestProgress:
         """Land the records of a micro-batch that had not landed. end: the offsets after it.

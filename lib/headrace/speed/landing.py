@@ -131,7 +131,7 @@ class Landing:
     def land(self, events: DataFrame, rows: int, next_: Mapping[int, int]) -> None:
         """Append the good rows of a batch, none too, and note where the lake ends then. Raises IngestFenced."""
         self._version += 1
-        self._append(events, rows, self._events, self._version, self._vector(next_))
+        self._append(events, rows, self._events, self._version, Vector.of(self._incarnation, next_))
         self._own_commit()
 
     def _append(self, rows: DataFrame, count: int, path: Path, version: int, vector: Vector) -> None:
@@ -177,7 +177,4 @@ class Landing:
         )
 
     def _note(self, next_: Mapping[int, int]) -> Note:
-        return Note(self._owner, self._version, self._vector(next_))
-
-    def _vector(self, next_: Mapping[int, int]) -> Vector:
-        return Vector({(self._incarnation, str(p)): n for p, n in next_.items()})
+        return Note(self._owner, self._version, Vector.of(self._incarnation, next_))

@@ -9,7 +9,6 @@ import json
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -162,7 +161,7 @@ def batch_states(plan: Plan, versions: Mapping[int, Version]) -> States:
     return decode(chosen[1].state)
 
 
-def finished_outputs(plan: Plan, states: Mapping[str, States], now: datetime | None = None) -> dict[str, str]:
+def finished_outputs(plan: Plan, states: Mapping[str, States]) -> dict[str, str]:
     """entity -> outputs as stored, finished under the generation's theta."""
     definition, types = plan.definition, plan.theta["types"]
     columns = {
@@ -170,4 +169,4 @@ def finished_outputs(plan: Plan, states: Mapping[str, States], now: datetime | N
         for name, feature in definition.features.items()
     }
     table = pa.table({ENTITY: pa.array(list(states), pa.string()), **columns})
-    return dict(zip(states, stored_outputs(definition, finish(definition, plan.theta, table, now=now)), strict=True))
+    return dict(zip(states, stored_outputs(definition, finish(definition, plan.theta, table)), strict=True))

@@ -63,4 +63,4 @@ def _lag(broker: Broker | None, stream: str, vector: Vector) -> int | None:
         held = broker.held(topic)
     except HeadraceError:
         return None
-    return sum(max(0, end - vector.get((topic.incarnation, str(p)), 0)) for p, (_, end) in held.items())
+    return vector.lacks(Vector.of(topic.incarnation, {p: end for p, (_, end) in held.items()}))

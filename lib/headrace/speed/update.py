@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from headrace.config import Settings
 from headrace.definitions import Definition
-from headrace.definitions.archive import definition_sha256
-from headrace.errors import DefinitionError, Fenced
+from headrace.errors import Fenced
 from headrace.registry import Generation
+from headrace.registry.manifest import require_same
 from headrace.registry.promotion import view
 from headrace.schemas import HISTORY, Vector
 from headrace.sources.kafka import Broker, Topic, check_retention, check_topic, stream_records
@@ -29,14 +29,13 @@ from headrace.speed.interval import Interim, Interval, count
 from headrace.speed.settling import Plan
 from headrace.speed.spark_interval import SparkInterval
 from headrace.stores import Opening
-from headrace.stores.port import Progress, Store
+from headrace.stores.port import Store
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.streaming.query import StreamingQuery
 
 log = logging.getLogger(__name__)
-Clock = Callable[[], datetime]
 _SAMPLES = 120
 
 
@@ -52,14 +51,7 @@ class Batch:
 def plan_of(definition: Definition, generation: Generation, store: Store) -> Plan:
     """What a generation's speed layer needs. Raises DefinitionError when the definition is not the generation's."""
     manifest = generation.manifest
-    ours = definition_sha256(definition)
-    if ours != manifest.definition_sha256:
-        raise DefinitionError(
-            f"definition {definition.name!r} changed since generation {manifest.generation} was trained",
-            found=f"hash {ours[:16]}",
-            expected=f"hash {manifest.definition_sha256[:16]}",
-            do=f"train and promote a generation of it first: headrace run {definition.name}",
-        )
+    require_same(definition, manifest, f"train and promote a generation of it first: headrace run {definition.name}")
     refuse_unstreamable(definition)
     seen = view(store.ledger(definition.name), manifest.generation)
     return Plan(definition, manifest.generation, seen, Vector.from_json(manifest.cut), generation.theta())
@@ -80,7 +72,6 @@ class Update:
         *,
         bootstrap: str,
         owner: str,
-        clock: Clock,
         on_batch: Callable[[Batch], None],
     ) -> None:
         self.plan = plan
@@ -93,7 +84,6 @@ class Update:
         self._broker = Broker(settings.kafka, bootstrap)
         self._bootstrap = bootstrap
         self._owner = owner
-        self._clock = clock
         self._on_batch = on_batch
         self._busy = threading.Lock()
         self._stopping = False
@@ -137,10 +127,6 @@ class Update:
         return self._progress.vector
 
     @property
-    def progress(self) -> Progress:
-        return self._progress
-
-    @property
     def failure(self) -> Exception | None:
         """What ended the query, if anything did."""
         if self._failure is not None:
@@ -170,9 +156,8 @@ class Update:
         Raises StreamRecreated.
         """
         check_topic(topic, self._topic.incarnation)
-        ends = {(topic.incarnation, str(partition)): n for partition, n in head.items()}
         self.lag = {p: max(0, n - self.vector.get((topic.incarnation, str(p)), 0)) for p, n in head.items()}
-        self._heard.append((heard_at, Vector(ends)))
+        self._heard.append((heard_at, Vector.of(topic.incarnation, head)))
         if self._busy.acquire(blocking=False):
             try:
                 as_of = self._as_of(self.vector)
@@ -213,5 +198,4 @@ class Update:
         self._on_batch(Batch(self.plan.generation, interim, monotonic() - began))
 
     def _end_of(self, number: int) -> Vector:
-        ends = end_of(self._checkpoint, self._topic.name, number)
-        return Vector({(self._topic.incarnation, str(partition)): n for partition, n in ends.items()})
+        return Vector.of(self._topic.incarnation, end_of(self._checkpoint, self._topic.name, number))

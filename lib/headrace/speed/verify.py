@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,10 @@ from headrace.batch.finished import finished
 from headrace.batch.train import countable_states
 from headrace.config import Settings
 from headrace.definitions import Definition
-from headrace.definitions.archive import definition_sha256
 from headrace.definitions.load import ship_by_value
-from headrace.errors import AnswerIsNo, ChampionMoved, DefinitionError, TransientError
+from headrace.errors import AnswerIsNo, ChampionMoved, TransientError
 from headrace.registry import Generation, Registry
+from headrace.registry.manifest import require_same
 from headrace.schemas import HISTORY, META_COLUMNS, Vector
 from headrace.sources.lake import snapshot
 from headrace.speed.backlog import between
@@ -90,7 +91,8 @@ def verify(
                 f"nothing is served for {definition.name!r} yet", do=f"run it first: headrace run {definition.name}"
             )
         generation = Registry(settings.registry).load(definition.name, champion.generation)
-        _require_same_definition(definition, generation)
+        do = f"train and promote a generation of it first (headrace run {definition.name}), or verify with the old"
+        require_same(definition, generation.manifest, do)
         # Before the items: they may only have counted more since.
         progress = store.progress(definition.name, champion.generation)
         cut = Vector.from_json(generation.manifest.cut)
@@ -113,17 +115,6 @@ def verify(
         return found
     finally:
         store.close()
-
-
-def _require_same_definition(definition: Definition, generation: Generation) -> None:
-    ours, archived = definition_sha256(definition), generation.manifest.definition_sha256
-    if ours != archived:
-        raise DefinitionError(
-            f"definition {definition.name!r} changed since generation {generation.manifest.generation} was trained",
-            found=f"hash {ours[:16]}",
-            expected=f"hash {archived[:16]}",
-            do=f"train and promote a generation of it first (headrace run {definition.name}), or verify with the old",
-        )
 
 
 def _events(
@@ -166,18 +157,17 @@ def _await_lake(spark: SparkSession, settings: Settings, stream: str, wanted: Ve
     give_up = time.monotonic() + wait_s
     while not (landed := _landed(spark, settings, stream, {life for life, _ in wanted})).covers(wanted):
         if time.monotonic() >= give_up:
-            behind = sum(max(0, n - landed.get(log, 0)) for log, n in wanted.items())
             raise TransientError(
                 f"the lake does not hold all events of stream {stream!r} that are served",
-                found=f"{behind:,} positions behind after {wait_s:g} s",
+                found=f"{landed.lacks(wanted):,} positions behind after {wait_s:g} s",
                 do="see that `headrace stream` lands them (--only ingest), then verify again",
             )
         time.sleep(_POLL_S)
 
 
 def _landed(spark: SparkSession, settings: Settings, stream: str, lives: set[str]) -> Vector:
-    ends = {life: lake_end(spark, settings.lake, stream, life).next for life in lives}
-    return Vector({(life, str(partition)): n for life, end in ends.items() for partition, n in end.items()})
+    ends = (Vector.of(life, lake_end(spark, settings.lake, stream, life).next) for life in lives)
+    return reduce(Vector.join, ends, Vector())
 
 
 def _batch_items(spark: SparkSession, opening: Opening, name: str, champion: Champion) -> DataFrame:

@@ -64,9 +64,7 @@ class SetVersion:
         if error["Code"] == ("ConditionalCheckFailed" if self._exists else "DuplicateItem"):
             self._exists = not self._exists
             return False
-        if error["Code"] == "ValidationError" and "size" in error.get("Message", ""):
-            raise items.too_big(self._pk["S"].partition("#")[0], self.entity, self.size)
-        raise _refused(self.entity, error)
+        raise _not_written(self._pk["S"], self, error)
 
 
 class GuardedWrite:
@@ -102,9 +100,7 @@ class GuardedWrite:
         if error["Code"] in ("ConditionalCheckFailed", "DuplicateItem"):
             self.refused, self.standing = True, error.get("Item")
             return True
-        if error["Code"] == "ValidationError" and "size" in error.get("Message", ""):
-            raise items.too_big(self._key[0]["S"].partition("#")[0], self.entity, self.size)
-        raise _refused(self.entity, error)
+        raise _not_written(self._key[0]["S"], self, error)
 
 
 class RemoveSpeed:
@@ -236,6 +232,12 @@ def chunked(changes: Iterable[Change]) -> Iterator[list[Change]]:
 def _is_passing(answer: Mapping[str, Any]) -> bool:
     error = answer.get("Error")
     return error is not None and error["Code"] in PASSING
+
+
+def _not_written(pk: str, change: Change, error: Mapping[str, Any]) -> StoreError:
+    if error["Code"] == "ValidationError" and "size" in error.get("Message", ""):
+        return items.too_big(pk.partition("#")[0], change.entity, change.size)
+    return _refused(change.entity, error)
 
 
 def _refused(entity: str, error: Mapping[str, Any]) -> StoreError:
