@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
+
 from headrace.definitions.finish import outputs_json
+from headrace.models.linear import LinearRegression
 from headrace.stores.port import TOMBSTONE, Champion, LedgerEntry, Store, Version, Write
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -27,6 +30,36 @@ def ledger_info(generation: int, **changes: Any) -> dict[str, Any]:
             "features": [{"name": "recency", "aggregate": {}}],
         },
         "theta": {"reference": "2011-12-09T00:00:00+00:00", "zone": "UTC", "types": {"invoice": "string"}},
+        **changes,
+    }
+
+
+# A line through the origin of scaled units, learned from three events.
+LEARNER = LinearRegression(("temperature", "wind"))
+_SCALED: dict[str, Any] = {
+    "features": ["temperature", "wind"],
+    "target": "rides",
+    "mean": [10.0, 5.0],
+    "scale": [10.0, 2.0],
+    "target_mean": 100.0,
+    "target_scale": 50.0,
+}
+FITTED: dict[str, Any] = {
+    **_SCALED,
+    "coefficients": [1.0, -0.5],
+    "intercept": 0.0,
+    "contribution": LEARNER.contribution(
+        _SCALED, np.array([[0.0, 5.0, 50.0], [20.0, 5.0, 150.0], [10.0, 3.0, 125.0], [10.0, 7.0, 75.0]])
+    ),
+}
+
+
+def learned(**changes: Any) -> dict[str, Any]:
+    """What the ledger says of a generation that has a learner of events."""
+    info = ledger_info(1)
+    return {
+        "description": {**info["description"], "learner": LEARNER.describe()},
+        "theta": {**info["theta"], "learner": FITTED},
         **changes,
     }
 

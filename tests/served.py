@@ -15,7 +15,7 @@ from published import promote, publish, version
 
 from headrace.serving.server import address, bind, server_of
 from headrace.stores.memory import MemoryStore
-from headrace.stores.port import Champion, Held, LedgerEntry, Progress
+from headrace.stores.port import Champion, Held, LedgerEntry, ModelItem, Progress
 
 TOKEN = "a-token-for-tests"
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
@@ -65,6 +65,9 @@ class Fragile:
     def read_speed(self, definition: str, generation: int, entities: Sequence[str]) -> dict[str, Held]:
         self._pass()
         return self.store.read_speed(definition, generation, entities)
+
+    def read_model(self, definition: str, generation: int) -> ModelItem | None:
+        return self.store.read_model(definition, generation)
 
     def _pass(self) -> None:
         self.asked += 1

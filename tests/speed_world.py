@@ -9,9 +9,13 @@ from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import Any
 
+import numpy as np
+
 from headrace.algebra import Count, CountDistinct, Last, Max, Sum, Window, encode
 from headrace.definitions import Definition, Field, Schema, Stream
 from headrace.errors import Fenced
+from headrace.models.learner import Contribution
+from headrace.models.linear import LinearRegression
 from headrace.registry.promotion import view
 from headrace.schemas import HISTORY, Vector
 from headrace.schemas.positions import Log
@@ -26,6 +30,21 @@ from headrace.stores.port import Champion, Lease, LedgerEntry, Progress, Version
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TYPES = {"x": "double", "tag": "string"}
+LEARNER = LinearRegression(("minutes",), ridge=0.1)
+_SCALED = {
+    "features": ["minutes"],
+    "target": "x",
+    "mean": [10.0],
+    "scale": [900.0],
+    "target_mean": 2.5,
+    "target_scale": 20.0,
+}
+FITTED: Mapping[str, Any] = {
+    **_SCALED,
+    "coefficients": [0.25],
+    "intercept": 0.0,
+    "contribution": LEARNER.contribution(_SCALED, np.array([[-700.0, 3.0], [500.0, 1.0], [90.0, -40.0]])),
+}
 PLAIN = Definition(
     name="plain",
     entity="who",
@@ -40,12 +59,14 @@ PLAIN = Definition(
         "kinds": CountDistinct("tag", bound=100),
         "last_tag": Last("tag"),
     },
+    learner=LEARNER,
+    target="x",
 )
 THETA: Mapping[str, Any] = {
     "reference": START.isoformat(),
     "zone": "UTC",
     "types": TYPES,
-    "learner": None,
+    "learner": FITTED,
     "derive": None,
 }
 
@@ -88,6 +109,16 @@ def recomputed(logs: Logs, until: Vector, beyond: Vector | None = None) -> dict[
     return states
 
 
+def contributed(logs: Logs, until: Vector, beyond: Vector) -> Contribution:
+    """The oracle of the model item: what the events from `beyond` to before `until` add, all at once."""
+    some = [
+        (float(event.minutes), float("nan") if event.x is None else event.x)
+        for log, events in logs.items()
+        for event in events[beyond.get(log, 0) : until.get(log, 0)]
+    ]
+    return LEARNER.contribution(FITTED, np.array(some).reshape(-1, 2))
+
+
 @dataclass
 class PythonInterval:
     """An interval of the log, aggregated in plain Python as Spark does it: one state a log and entity."""
@@ -111,6 +142,12 @@ class PythonInterval:
             states = reduce(lambda a, b: merged(PLAIN.features, a, b), (states for _, states in some))
             parts.setdefault(who, []).append(Part(log, some[0][0], some[-1][0], states))
         return settle(self.store, self.plan, parts, lambda: 0.0)
+
+    def sampled(self, beyond: Vector) -> Contribution:
+        parts = (
+            contributed({log: events}, self.end, self.start.join(beyond)) for log, events in reversed(self.logs.items())
+        )
+        return reduce(LEARNER.merge, parts, LEARNER.empty(FITTED))
 
 
 class Killed(BaseException):
@@ -153,7 +190,7 @@ class World:
             "definition_sha256": "d",
             "max_age_s": None,
             "clock": "cut",
-            "description": {},
+            "description": {"learner": LEARNER.describe()},
             "theta": dict(THETA),
         }
         self.store.open_publication(lease, LedgerEntry(generation, "publishing", base, f"m{generation}", info=info))
@@ -198,7 +235,13 @@ class World:
     def check(self, lookups: Lookups | None = None) -> list[Answer]:
         """Every answer equals the oracle at the generation and vector the answer carries; the answers."""
         people = sorted({event.who for events in self.logs.values() for event in events})
-        found = (lookups or Lookups(self.store, 0, lambda: NOW)).many("plain", people)
+        lookups = lookups or Lookups(self.store, 0, lambda: NOW)
+        scorer = lookups.scorer("plain")
+        cut = self.plans[scorer.served.generation.number].cut
+        since = contributed(self.logs, scorer.vector, cut)
+        assert scorer.vector.covers(scorer.served.vector)
+        assert scorer.parameters == LEARNER.live(FITTED, since), (scorer.vector, since)
+        found = lookups.many("plain", people)
         for answer in found.answers:
             vector = Vector.from_json(answer.vector)
             expected = recomputed(self.logs, vector)

@@ -10,9 +10,12 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from headrace.algebra import Count, CountDistinct, Last, Max, State, Sum
 from headrace.config import Settings
 from headrace.definitions import Definition, Field, Schema, Stream
+from headrace.models.linear import LinearRegression
 from headrace.registry import Generation, Registry
 from headrace.schemas import HISTORY, Vector
 from headrace.schemas.positions import Log
@@ -29,9 +32,13 @@ SCHEMA = Schema(
         Field("at", "timestamp", required=True),
         Field("x", "double"),
         Field("tag", "string"),
+        Field("y", "double"),
     ]
 )
 PEOPLE = [f"p{n}" for n in range(40)]
+
+
+LEARNER = LinearRegression(("y",), ridge=0.01)
 
 
 def taps(stream: str) -> Definition:
@@ -48,6 +55,8 @@ def taps(stream: str) -> Definition:
             "kinds": CountDistinct("tag"),
             "last_tag": Last("tag"),
         },
+        learner=LEARNER,
+        target="x",
     )
 
 
@@ -63,17 +72,18 @@ def events(count: int, seed: int, *, late_s: int = 90 * 86_400, hot: float = 0.0
             "at": (START + timedelta(seconds=rng.randrange(late_s))).isoformat(sep=" ")[:19],
             "x": round(rng.uniform(-5, 20), 3),
             "tag": rng.choice("abcdefgh"),
+            "y": round(rng.uniform(-1, 1), 3),
         }
         for _ in range(count)
     ]
 
 
-def history_file(path: Path, rows: Iterable[Event]) -> Path:
-    """Events as a CSV file; its rows precede the stream's in time, so that nothing overlaps."""
-    lines = ["who,at,x,tag"]
+def history_file(path: Path, rows: Iterable[Event], days: int = 400) -> Path:
+    """Events as a CSV file; its rows precede the stream's by so many days, so that nothing overlaps."""
+    lines = ["who,at,x,tag,y"]
     for row in rows:
-        at = datetime.fromisoformat(row["at"]) - timedelta(days=400)
-        lines.append(f"{row['who']},{at},{row['x']},{row['tag']}")
+        at = datetime.fromisoformat(row["at"]) - timedelta(days=days)
+        lines.append(f"{row['who']},{at},{row['x']},{row['tag']},{row['y']}")
     path.write_text("\n".join(lines) + "\n", "utf-8")
     return path
 
@@ -107,7 +117,7 @@ class Oracle:
         self._read: dict[Log, list[tuple[int, Event]]] = {}
         if history is not None and sha256 is not None:
             names, *rows = [line.split(",") for line in history.read_text("utf-8").splitlines()]
-            typed = [{**dict(zip(names, row, strict=True)), "x": float(row[2])} for row in rows]
+            typed = [{**dict(zip(names, row, strict=True)), "x": float(row[2]), "y": float(row[4])} for row in rows]
             self._read[HISTORY, sha256] = list(enumerate(typed))
 
     def refresh(self) -> Vector:
@@ -151,7 +161,23 @@ class Oracle:
             said = {"features": dict(answer.features), "prediction": dict(answer.prediction)}
             assert said == expected, f"{answer.entity} at {answer.vector}: {said} is not {expected}"
             vectors[answer.entity] = vector
+        self._check_model(store, registry)
         return vectors
+
+    def _check_model(self, store: Store, registry: Path) -> None:
+        """Live parameters are those of all samples below the vector that they carry."""
+        scorer = Lookups(store, 0, lambda: datetime.now(UTC)).scorer(self._definition.name)
+        self.refresh()
+        generation = Registry(registry).load(self._definition.name, scorer.served.generation.number)
+        cut, fitted = Vector.from_json(generation.manifest.cut), generation.theta()["learner"]
+        since = [
+            [float("nan") if row.get(name) is None else float(row[name]) for name in ("y", "x")]
+            for log, found in self._read.items()
+            for position, row in found
+            if cut.get(log, 0) <= position < scorer.vector.get(log, 0)
+        ]
+        contribution = LEARNER.contribution(fitted, np.array(since).reshape(-1, 2))
+        assert scorer.parameters == LEARNER.live(fitted, contribution), (scorer.vector, len(since))
 
 
 def bare_plan(definition: Definition, generation: Generation) -> Plan:

@@ -27,7 +27,7 @@ from headrace.batch.purge import purge
 from headrace.errors import AnswerIsNo, ChampionMoved, LeaseHeld
 from headrace.registry.promotion import successor
 from headrace.schemas import Vector
-from headrace.stores.port import SpeedItem, Store
+from headrace.stores.port import ModelItem, SpeedItem, Store
 
 SPEED = SpeedItem(b"{}", "{}", Vector({("topic", "0"): 3}))
 
@@ -55,6 +55,13 @@ class Purges:
             assert served(store) == contents[generation]
         with pytest.raises(AnswerIsNo, match=r"closed by purge: \[1, 2\]"):
             rollback(store, SEGMENTS)
+
+    def test_model_items_go_with_their_generations(self, store: Store) -> None:
+        self.history(store)
+        for generation in range(1, 6):
+            store.write_model(SEGMENTS, generation, ModelItem("{}", Vector()))
+        purge(store, SEGMENTS, window=2, now=NOW)
+        assert [g for g in range(1, 6) if store.read_model(SEGMENTS, g) is not None] == [3, 4, 5]
 
     def test_what_is_closed_is_refused_by_name(self, store: Store) -> None:
         self.history(store)

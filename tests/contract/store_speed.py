@@ -9,7 +9,7 @@ from store_cases import NOW, ONE, SEGMENTS, go, publish, together, version
 
 from headrace.errors import ChampionMoved, Fenced, StoreError
 from headrace.schemas import Vector
-from headrace.stores.port import Held, SpeedItem, Store
+from headrace.stores.port import Held, ModelItem, SpeedItem, Store
 
 CUT = Vector({("", "file"): 10})
 FAR = Vector({("", "file"): 10, ("topic", "0"): 7})
@@ -89,6 +89,39 @@ class SpeedItems:
         store.remove_speed(SEGMENTS, [("a", 1), ("b", 1), ("c", 1)])
         assert list(store.scan_speed(SEGMENTS, 1)) == []
         assert list(store.scan_speed(SEGMENTS, 2)) == [("a", speed("a"))]
+
+
+class ModelItems:
+    """One item a generation, written over exactly the one that was read."""
+
+    def test_it_is_written_over_the_one_that_was_read_and_no_other(self, store: Store) -> None:
+        first, second = ModelItem('{"n":1}', CUT), ModelItem('{"n":"ü"}', FAR, 2)
+        assert store.read_model(SEGMENTS, 1) is None
+        assert not store.write_model(SEGMENTS, 1, second)
+        assert store.read_model(SEGMENTS, 1) is None
+        assert store.write_model(SEGMENTS, 1, first)
+        assert not store.write_model(SEGMENTS, 1, ModelItem('{"n":7}', FAR))
+        assert store.read_model(SEGMENTS, 1) == first
+        assert store.write_model(SEGMENTS, 1, second)
+        assert not store.write_model(SEGMENTS, 1, second), "a write whose answer was lost is refused by itself"
+        assert not store.write_model(SEGMENTS, 1, ModelItem('{"n":7}', FAR, 4))
+        assert store.read_model(SEGMENTS, 1) == second
+
+    def test_generations_and_definitions_have_their_own(self, store: Store) -> None:
+        store.write_model(SEGMENTS, 9, ModelItem("9", CUT))
+        store.write_model(SEGMENTS, 10, ModelItem("10", CUT))
+        store.write_model("other", 10, ModelItem("other", CUT))
+        assert store.read_model(SEGMENTS, 1) is None
+        store.remove_model(SEGMENTS, 9)
+        store.remove_model(SEGMENTS, 8)
+        assert store.read_model(SEGMENTS, 9) is None
+        assert store.read_model(SEGMENTS, 10) == ModelItem("10", CUT)
+        assert store.read_model("other", 10) == ModelItem("other", CUT)
+
+    def test_one_of_many_writers_at_once_is_first(self, store: Store) -> None:
+        done = together(*(lambda n=n: store.write_model(SEGMENTS, 1, ModelItem(str(n), CUT)) for n in range(6)))
+        assert sorted(done) == [False] * 5 + [True]
+        assert store.read_model(SEGMENTS, 1) == ModelItem(str(done.index(True)), CUT)
 
 
 class Progresses:

@@ -6,8 +6,8 @@ from store_items import ReadsAndWrites
 from store_promoting import Promotions
 from store_publishing import Leases, Publications
 from store_purging import Purges
-from store_speed import Progresses, SpeedItems
+from store_speed import ModelItems, Progresses, SpeedItems
 
 
-class StoreSuite(ReadsAndWrites, Leases, Publications, Promotions, Purges, SpeedItems, Progresses):
+class StoreSuite(ReadsAndWrites, Leases, Publications, Promotions, Purges, SpeedItems, ModelItems, Progresses):
     """What every serving store must do, whichever it is."""

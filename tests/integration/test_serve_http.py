@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 import requests
-from published import NOW
+from published import NOW, learned, promote, publish, version
 from served import AUTHORIZED, ENTITIES, TOKEN, batch, filled, get, problem_of, serving
 
 from headrace.config import load
@@ -154,3 +154,52 @@ def test_a_wrong_method_is_told_the_right_one(url: str, method: str, path: str, 
     response = requests.request(method, url + path, headers=AUTHORIZED, timeout=10)
     problem_of(response, 405, "method-not-allowed")
     assert response.headers["allow"] == allowed
+
+
+# -- scoring ------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def scoring_url() -> Iterator[str]:
+    store = filled()
+    publish(store, "rides", 1, {"a": version(1, 1)}, **learned())
+    promote(store, "rides", 1)
+    app = create_app(load(["serve.require_token=true"], "local"), store, lambda: NOW, TOKEN)
+    with serving(app) as address:
+        yield address
+
+
+def predict(url: str, definition: str, body: Any) -> requests.Response:
+    return requests.post(f"{url}/v1/models/{definition}:predict", json=body, headers=AUTHORIZED, timeout=10)
+
+
+def test_records_are_scored(scoring_url: str) -> None:
+    response = predict(scoring_url, "rides", {"records": [{"temperature": 20, "wind": 3}]})
+    assert response.json() == {
+        "definition": "rides",
+        "predictions": [{"prediction": 175.0}],
+        "generation": 1,
+        "vector": [["", "file", 100]],
+        "parameters_vector": [["", "file", 100]],
+        "as_of": "2026-03-01T11:00:00Z",
+        "age_s": 3600.0,
+        "stale": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("definition", "body", "status", "words"),
+    [
+        ("rides", {"records": [{"temperature": 20}]}, 422, "'wind'"),
+        ("rides", {"records": [{"temperature": 20, "wind": 3}], "parameters": "best"}, 422, "live"),
+        ("rides", {"records": [3]}, 422, "records"),
+        ("rides", {"records": [{"wind": 1}] * 1001}, 422, "1000"),
+        ("rides", {"record": []}, 422, "record"),
+        ("segments", {"records": []}, 404, "has no learner"),
+        ("nothing", {"records": []}, 404, "nothing is served"),
+    ],
+)
+def test_what_cannot_be_scored_is_a_problem(
+    scoring_url: str, definition: str, body: Any, status: int, words: str
+) -> None:
+    response = predict(scoring_url, definition, body)
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+    assert words in response.text

@@ -10,9 +10,13 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commanded import Table, filled_table, free_port
+from published import FITTED, LEARNER, learned, promote, publish, version
 
+from headrace.schemas import Vector
+from headrace.stores.port import ModelItem
 from headrace.testing.plugin import SettingsFactory
 
 pytestmark = pytest.mark.dynamodb
@@ -83,3 +87,25 @@ def test_lookup_imports_neither_spark_nor_pandas_nor_the_server(table: Table) ->
     command = [sys.executable, "-c", script, "lookup", "segments", "17850", "--json", *table.options]
     done = subprocess.run(command, capture_output=True, text=True, env=table.environment, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_predict_scores_records_from_a_file_and_from_standard_input(table: Table, tmp_path: Path) -> None:
+    publish(table.store, "rides", 1, {"a": version(1, 1)}, **learned())
+    promote(table.store, "rides", 1)
+    records = tmp_path / "records.jsonl"
+    records.write_text('{"temperature": 20, "wind": 3}\n\n{"wind": 5, "temperature": 10}\n', "utf-8")
+    done = table.run("predict", "rides", str(records))
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [{"prediction": 175.0}, {"prediction": 100.0}]
+    assert 'generation 1, parameters count up to [["", "file", 100]]' in done.stderr
+    contribution = LEARNER.contribution(FITTED, np.array([[30.0, 5.0, 400.0]]))
+    table.store.write_model("rides", 1, ModelItem(json.dumps(contribution), Vector({("t", "0"): 3})))
+    live = json.loads(table.run("predict", "rides", str(records)).stdout.splitlines()[0])
+    assert live["prediction"] > 180
+    assert table.run("predict", "rides", str(records), "--fitted").stdout == done.stdout
+    records.write_text("{broken\n", "utf-8")
+    assert "line 1 is not JSON" in table.run("predict", "rides", str(records), expect=2).stderr
+    records.write_text("[1]\n", "utf-8")
+    assert "line 1 is no record" in table.run("predict", "rides", str(records), expect=2).stderr
+    records.write_text('{"temperature": 20, "winf": 3}\n', "utf-8")
+    assert "nearest wind" in table.run("predict", "rides", str(records), expect=2).stderr.replace("'", "")
+    assert "has no learner" in table.run("predict", "segments", str(records), expect=1).stderr

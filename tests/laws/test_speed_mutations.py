@@ -14,10 +14,10 @@ from speed_world import NOW, Event, PythonInterval, World
 
 from headrace.errors import StoreError
 from headrace.schemas import Vector
-from headrace.speed import counting, handover, interval, settling
+from headrace.speed import counting, handover, interval, learning, settling
 from headrace.speed.counting import Counted, Mixed
 from headrace.stores.memory import MemoryStore
-from headrace.stores.port import Progress, SpeedItem, SpeedReport, WriteReport
+from headrace.stores.port import ModelItem, Progress, SpeedItem, SpeedReport, WriteReport
 
 Patch = pytest.MonkeyPatch
 # A mutation need only be found, not made small.
@@ -86,6 +86,7 @@ def progress_first(patch: Patch) -> None:
         while settled.mixed:
             beyond, settled.mixed = settled.mixed, {}
             settled.add(one.settle(beyond))
+        learning.learn(one, store)
         return interval.Interim(advanced, settled, 0)
 
     patch.setattr("speed_world.count", count)
@@ -118,6 +119,33 @@ def no_fence(patch: Patch) -> None:
     patch.setattr(World, "__init__", lambda self, logs: origin(self, logs, Unfenced()))
 
 
+def model_unguarded(patch: Patch) -> None:
+    def write(self: MemoryStore, definition: str, generation: int, item: ModelItem) -> bool:
+        self._models[definition, generation] = item
+        return True
+
+    patch.setattr(MemoryStore, "write_model", write)
+
+
+def model_vector_ignored(patch: Patch) -> None:
+    """Whatever the model item has counted of an interval, all of the interval is added."""
+    origin = PythonInterval.sampled
+    patch.setattr(PythonInterval, "sampled", lambda self, _: origin(self, self.start))
+
+
+def model_after_progress(patch: Patch) -> None:
+    """The progress item says that samples are counted before they are."""
+
+    def count(one: Any, store: Any, progress: Progress, as_of: Any) -> interval.Interim:
+        found = plain(one, store, progress, as_of)
+        learning.learn(one, store)
+        return found
+
+    plain = interval.count
+    patch.setattr(interval, "learn", lambda *_: None)
+    patch.setattr("speed_world.count", count)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("mutation", "law"),
@@ -129,6 +157,9 @@ def no_fence(patch: Patch) -> None:
         (mixed_counts_all, laws.races),
         (progress_first, laws.races),
         (epoch_ignored, laws.races),
+        (model_unguarded, laws.races),
+        (model_vector_ignored, laws.races),
+        (model_after_progress, laws.races),
         (no_barrier, laws.flips),
         (no_fence, laws.flips),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ def features_of(states: DataFrame, definition: Definition, theta: Theta) -> Data
 
     In: entity, one state column a feature. Out: entity, one column a feature. One row an entity on both sides.
     """
-    plain = dataclasses.replace(definition, learner=None, derive=None)
+    plain = definition.features_only()
     return _mapped(states, lambda table: finish(plain, dict(theta), table))
 
 

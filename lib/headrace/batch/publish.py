@@ -120,7 +120,7 @@ def _entry(generation: Generation, base: Generation | None) -> LedgerEntry:
         "max_age_s": manifest.max_age_s,
         "clock": manifest.clock,
         "description": generation.description(),
-        "theta": {name: theta[name] for name in ("reference", "zone", "types")},
+        "theta": {name: theta[name] for name in ("reference", "zone", "types", "learner")},
     }
     return LedgerEntry(
         generation=manifest.generation,

@@ -67,6 +67,10 @@ def purge(
         with ThreadPoolExecutor(SEGMENTS, thread_name_prefix="purge") as pool:
             slices = [pool.submit(_remove, store, definition, views, n, heartbeat) for n in range(SEGMENTS)]
             speed = [pool.submit(_remove_speed, store, definition, kept, n, heartbeat) for n in range(SEGMENTS)]
+            for entry in store.ledger(definition):
+                if entry.generation not in kept:
+                    heartbeat.check()
+                    store.remove_model(definition, entry.generation)
             done = [one.result() for one in slices]
             done_speed = [one.result() for one in speed]
     return PurgeReport(

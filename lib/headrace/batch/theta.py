@@ -25,18 +25,29 @@ def unfitted(definition: Definition, types: Mapping[str, str], latest_event: dat
 
 
 def fitted(
-    definition: Definition, theta: Mapping[str, Any], features: DataFrame, base: Mapping[str, Any] | None = None
+    definition: Definition,
+    theta: Mapping[str, Any],
+    features: DataFrame,
+    events: DataFrame,
+    base: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], Fitted | None]:
     """Theta with the learner's and the derivation's parameters, and the fitted learner.
 
-    features: entity and one finished column a feature, read more than once. base: the champion's theta, whose
-    labels a learner keeps.
+    features: entity and one finished column a feature, read more than once. events: the prepared events, read for
+    a learner whose samples they are. base: the champion's theta, whose labels a learner keeps.
     """
     made: dict[str, Any] = dict(theta)
     learned = None
     if definition.learner is not None:
         kept = base["learner"] if base else None
-        learned = definition.learner.fit(features, tuple(definition.features), kept)
+        if definition.event_learner is not None:
+            samples = events.select(*definition.sample_columns).persist()
+            try:
+                learned = definition.learner.fit(samples, definition.sample_columns, kept)
+            finally:
+                samples.unpersist(blocking=True)
+        else:
+            learned = definition.learner.fit(features, tuple(definition.features), kept)
         made["learner"] = learned.parameters
     if definition.derive is not None:
         made["derive"] = definition.derive.fit(features)

@@ -117,7 +117,8 @@ def _fit_and_seal(
                 found=f"{seen.rows} events, all dropped or without {definition.entity!r}",
                 do="look at the drop reasons in the report, and at `prepare`",
             )
-        theta, learned = fitted(definition, theta, features, base.theta() if base else None)
+        events = prepared(definition, seen.events)
+        theta, learned = fitted(definition, theta, features, events, base.theta() if base else None)
         if learned is not None:
             learned.pipeline.write().save(str(draft.path / MODEL))
         draft.write_json(THETA, theta)

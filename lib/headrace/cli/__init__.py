@@ -34,7 +34,9 @@ _COMMANDS = {
     "split": ("data", "Cut a file of events in two by event time."),
     "demo": ("demo", "History as a batch, its last month live, a hand-over in between, and the proof."),
     "generate": ("data", "Write seeded sample data with the quirks of the real file."),
+    "refresh": ("maintenance", "Take the live parameters of a learner of entities anew from the lake."),
     "lookup": ("serving", "Answer one key from the serving store."),
+    "predict": ("serving", "Score records, by parameters that the stream keeps live."),
     "serve": ("serving", "Serve look-ups over HTTP."),
     "config": ("settings", "Print the settings in force and where they come from."),
 }

@@ -79,8 +79,6 @@ def _run(
 
     opening = Opening(settings.store, settings.store.endpoint, settings.publish.retry_s)
 
-    promoted = promoting(settings, definition.name)
-
     def generation(source: Path | None) -> int:
         again, own = source is None, owner_name()
         ran = run(

@@ -1,4 +1,4 @@
-"""`headrace compact` and `headrace vacuum`: the housekeeping of a stream's tables in the lake."""
+"""`headrace compact`, `vacuum` and `refresh`: jobs over a stream's tables in the lake, to be run periodically."""
 
 from __future__ import annotations
 
@@ -54,3 +54,33 @@ def vacuum(settings: Settings, definition: str, hours: int, as_json: bool) -> No
     if done.kept:
         lines.append(f"{done.kept:,} files were kept for {', '.join(map(str, done.pins))}")
     show(as_json, {"stream": stream, **asdict(done)}, lambda: "\n".join(lines))
+
+
+@click.command()
+@definition_argument
+@json_option
+@with_settings
+def refresh(settings: Settings, definition: str, as_json: bool) -> None:
+    """Take what entities add to DEFINITION's live parameters anew from the lake; run it periodically.
+
+    For a learner whose samples are entities, such as k-means: `headrace predict` then scores with centres moved to
+    the entities as they are now. Predictions by key stay those of the champion's own parameters.
+    """
+    from headrace.speed.learning import refresh as take
+
+    loaded = load(definition)
+    with opened_spark(settings, f"refresh {loaded.name}", say_steps(as_json)) as spark, opened_store(settings) as store:
+        done = take(spark, settings, loaded, store)
+    said = {
+        "definition": loaded.name,
+        "generation": done.generation,
+        "written": done.written,
+        "entities": done.entities,
+        "parameters_vector": done.vector.to_json(),
+    }
+    text = (
+        f"generation {done.generation}: {done.entities:,} entities taken"
+        if done.written
+        else "nothing has landed since"
+    )
+    show(as_json, said, lambda: text)

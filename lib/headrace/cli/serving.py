@@ -1,4 +1,4 @@
-"""`headrace lookup` and `headrace serve`."""
+"""`headrace lookup`, `headrace predict` and `headrace serve`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from headrace.cli.options import with_settings
-from headrace.errors import TerminalError
+from headrace.errors import InputError, TerminalError
 
 if TYPE_CHECKING:
     from headrace.config import Settings
@@ -38,6 +39,32 @@ def lookup(settings: Settings, definition: str, entity: str, as_of: str | None, 
         click.echo(json.dumps(found.to_json()))
     else:
         _show(found)
+
+
+@click.command()
+@click.argument("definition")
+@click.argument("records", type=click.File("rb"), default="-", metavar="[FILE]")
+@click.option("--fitted", is_flag=True, help="Score with the generation's own parameters, not the live ones.")
+@with_settings
+def predict(settings: Settings, definition: str, records: BinaryIO, fitted: bool) -> None:
+    """Score records by the learner of DEFINITION's champion.
+
+    FILE holds one JSON object a line with the learner's inputs, `-` (the default) is standard input. One JSON object
+    a record goes to standard output; what the parameters count goes to standard error. A wrong record ends it, with
+    exit code 2, in the thousand records that it is in.
+    """
+    from headrace.serving.lookup import Lookups
+    from headrace.serving.scoring import MAX_RECORDS
+
+    name = _name_of(definition)
+    with _opened(settings) as store:
+        scorer = Lookups(store, 0, _now).scorer(name, live=not fitted)
+    asked = _records(records)
+    while some := list(islice(asked, MAX_RECORDS)):
+        for prediction in scorer.predict(some, now=_now()).predictions:
+            click.echo(json.dumps(prediction))
+    counted = json.dumps(scorer.vector.to_json())
+    click.echo(f"generation {scorer.served.generation.number}, parameters count up to {counted}", err=True)
 
 
 @click.command()
@@ -84,6 +111,19 @@ def _log_access() -> None:
     access.addHandler(handler)
     access.setLevel(logging.INFO)
     access.propagate = False
+
+
+def _records(lines: BinaryIO) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"line {number} is not JSON", found=error) from error
+        if not isinstance(record, dict):
+            raise InputError(f"line {number} is no record", found=type(record).__name__, expected="a JSON object")
+        yield record
 
 
 @contextmanager

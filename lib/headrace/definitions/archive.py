@@ -49,6 +49,7 @@ def describe(definition: Definition) -> dict[str, Any]:
         },
         "features": [{"name": name, "aggregate": f.describe()} for name, f in definition.features.items()],
         "learner": definition.learner.describe() if definition.learner is not None else None,
+        "target": definition.target,
         "prepare": _function("prepare", prepare, code) if prepare is not None else None,
         "derive": {
             "fit": _function("derive.fit", derive.fit, code),

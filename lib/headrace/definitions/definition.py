@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -85,7 +85,9 @@ class Definition:
     entity: the column whose values are the keys, served as text; rows with a null entity are not counted.
     event_time: the timestamp column of `source.schema` that orders events.
     features: name -> aggregate over the prepared events of one entity.
-    learner, derive: what is fitted on the finished features and what is made of both; optional.
+    learner, derive: what is fitted on the finished features and what is made of both; optional. A learner whose
+    sample is an event is fitted on columns of the prepared events instead, and scores records, not entities.
+    target: the column of the prepared events that such a learner is to tell.
     event_id: a column that identifies an event, by which copies are counted once.
     max_age: an answer older than this says `stale`.
     zone: the time zone whose calendar days are counted.
@@ -100,6 +102,7 @@ class Definition:
     prepare: Prepare | None = None
     learner: Learner | None = None
     derive: Derivation | None = None
+    target: str | None = None
     event_id: str | None = None
     max_age: timedelta | None = None
     zone: str = "UTC"
@@ -143,12 +146,34 @@ class Definition:
                 f"definition {self.name!r} has an unknown time zone", found=repr(self.zone)
             ) from error
 
+    def features_only(self) -> Definition:
+        """The same without what is learned and derived."""
+        return replace(self, learner=None, derive=None, target=None)
+
+    @property
+    def entity_learner(self) -> Learner | None:
+        """The learner, if it scores entities."""
+        return self.learner if self.learner is not None and self.learner.sample == "entity" else None
+
+    @property
+    def event_learner(self) -> Learner | None:
+        """The learner, if its samples are events."""
+        return self.learner if self.learner is not None and self.learner.sample == "event" else None
+
+    @property
+    def sample_columns(self) -> tuple[str, ...]:
+        """What the event learner reads of prepared events, the target last; none without one."""
+        if self.event_learner is None or self.target is None:
+            return ()
+        return (*self.event_learner.inputs(()), self.target)
+
     def _check_outputs(self) -> None:
         """Every learner input is a feature, and what is finished has distinct names."""
         names = ["entity", *self.features]
-        if self.learner is not None:
-            self.learner.inputs(tuple(self.features))
-            names += self.learner.outputs
+        self._check_target()
+        if self.entity_learner is not None:
+            self.entity_learner.inputs(tuple(self.features))
+            names += self.entity_learner.outputs
         if self.derive is not None:
             names += self.derive.outputs
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -157,6 +182,19 @@ class Definition:
                 f"definition {self.name!r} finishes two columns of one name",
                 found=twice,
                 do="features, learner outputs and derived outputs share one row with `entity`; rename a feature",
+            )
+
+    def _check_target(self) -> None:
+        """A learner of events has a target, which is none of its inputs; nothing else has one."""
+        if (self.target is not None) != (self.event_learner is not None):
+            raise DefinitionError(
+                f"definition {self.name!r} needs a target and a learner of events together",
+                found=f"target {self.target!r} and learner {self.learner.kind if self.learner else None!r}",
+                do="name the column to tell as `target`" if self.target is None else "leave `target` out",
+            )
+        if len(set(self.sample_columns)) < len(self.sample_columns):
+            raise DefinitionError(
+                f"the target of definition {self.name!r} is an input of its learner", found=repr(self.target)
             )
 
     def describe(self) -> dict[str, Any]:

@@ -29,7 +29,8 @@ def marked(definition: Definition, events: DataFrame) -> DataFrame:
     ship_by_value(definition)
     events = _without_copies(definition, events)
     rows = events if definition.prepare is None else definition.prepare(events)
-    needed = {definition.entity, *META_COLUMNS, *(c for a in definition.features.values() for c in a.columns)}
+    read = (c for a in definition.features.values() for c in a.columns)
+    needed = {definition.entity, *META_COLUMNS, *read, *definition.sample_columns}
     missing = sorted(needed - set(rows.columns))
     if missing:
         raise DefinitionError(

@@ -35,11 +35,12 @@ def finish(
     features = _features(definition, states, reference, theta)
     columns: dict[str, npt.NDArray[Any]] = {ENTITY: _numpy(entity), **{n: _numpy(a) for n, a in features.items()}}
     outputs: dict[str, pa.Array] = {}
-    if definition.learner is not None and theta.get("learner") is not None:
-        names = definition.learner.inputs(tuple(features))
+    learner = definition.entity_learner
+    if learner is not None and theta.get("learner") is not None:
+        names = learner.inputs(tuple(features))
         inputs = np.column_stack([_number(name, columns[name]) for name in names])
-        made = definition.learner.score(theta["learner"], inputs)
-        outputs |= _declared("learner", definition.learner.outputs, made, len(states))
+        made = learner.score(theta["learner"], inputs)
+        outputs |= _declared("learner", learner.outputs, made, len(states))
         columns |= made
     if definition.derive is not None:
         made = definition.derive.apply(columns, theta.get("derive") or {})

@@ -1,4 +1,4 @@
-"""k-means on min-max scaled features: Spark ML fits, NumPy scores."""
+"""k-means on min-max scaled features: Spark ML fits, NumPy scores, means of the members keep it live."""
 
 from __future__ import annotations
 
@@ -12,19 +12,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from headrace.errors import DefinitionError, InputError, nearest
-from headrace.models.learner import Fitted
+from headrace.errors import DefinitionError, nearest
+from headrace.models.learner import Contribution, Fitted, not_finite
+from headrace.models.moments import Floats, added, centred, no_products, products, rows_counted
+from headrace.models.samples import in_order
 
 if TYPE_CHECKING:
     from pyspark.ml.clustering import KMeans as SparkKMeans
     from pyspark.ml.clustering import KMeansModel
     from pyspark.ml.feature import MinMaxScalerModel, VectorAssembler
     from pyspark.sql import DataFrame
-
-Floats = npt.NDArray[np.float64]
-
-# Rows of a partition while fitting. It depends on nothing but the input, so that neither does the model.
-_ROWS_PER_PARTITION = 250_000
 
 
 @dataclass(frozen=True)
@@ -127,6 +124,38 @@ class KMeans:
         nearest_centre, _ = _nearest(parameters, inputs)
         return {"cluster": np.array(parameters["labels"], dtype=np.int32)[nearest_centre]}
 
+    def empty(self, parameters: Mapping[str, Any]) -> Contribution:
+        width = len(parameters["features"])
+        return {"products": [no_products(width) for _ in parameters["centers"]], "skipped": 0}
+
+    def contribution(self, parameters: Mapping[str, Any], samples: npt.NDArray[Any]) -> Contribution:
+        """For each centre the exact count, sums and sums of products of the scaled entities nearest to it."""
+        rows = np.asarray(samples, dtype=np.float64)
+        counted = rows_counted(_to_unit(parameters, rows))
+        rows = rows[counted]
+        nearest_centre, _ = _nearest(parameters, rows)
+        scaled = _to_unit(parameters, rows)
+        each = [products(scaled[nearest_centre == centre]) for centre in range(len(parameters["centers"]))]
+        return {"products": each, "skipped": int(len(counted) - counted.sum())}
+
+    def merge(self, left: Contribution, right: Contribution) -> Contribution:
+        return {
+            "products": [added(a, b) for a, b in zip(left["products"], right["products"], strict=True)],
+            "skipped": left["skipped"] + right["skipped"],
+        }
+
+    def live(self, parameters: Mapping[str, Any], since: Contribution) -> dict[str, Any]:
+        """Each centre moved to the mean of all entities nearest to it, their labels kept: one step of Lloyd's.
+
+        Approximate: a retrain would go on until nothing moves. A centre without entities stays where it is.
+        """
+        width = len(parameters["features"])
+        centers = []
+        for fitted, totals in zip(parameters["centers"], since["products"], strict=True):
+            n, means, _ = centred(totals, width)
+            centers.append(means.tolist() if n else fitted)
+        return {**parameters, "centers": centers}
+
     def distances(self, parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> Floats:
         """The distance of each row to its nearest centre, in scaled coordinates."""
         return _nearest(parameters, inputs)[1]
@@ -138,34 +167,12 @@ def _scaled(samples: DataFrame, names: Sequence[str]) -> Iterator[tuple[VectorAs
     from pyspark.ml.feature import MinMaxScaler, VectorAssembler
 
     assembler = VectorAssembler(inputCols=list(names), outputCol="inputs", handleInvalid="error")
-    assembled = assembler.transform(_in_order(samples, names)).select("inputs").persist()
+    assembled = assembler.transform(in_order(samples, names, "k-means")).select("inputs").persist()
     try:
         scaler = MinMaxScaler(inputCol="inputs", outputCol="scaled").fit(assembled)
         yield assembler, scaler, scaler.transform(assembled).select("scaled")
     finally:
         assembled.unpersist(blocking=True)
-
-
-def _in_order(samples: DataFrame, names: Sequence[str]) -> DataFrame:
-    """The columns as numbers, in partitions and an order that depend on the values alone; checked."""
-    from pyspark.sql import functions as F
-
-    numbers = samples.select(*(F.col(name).cast("double").alias(name) for name in names))
-
-    def unusable(name: str) -> Any:
-        column = F.col(name)
-        return F.count_if(column.isNull() | F.isnan(column) | (F.abs(column) == float("inf"))).alias(name)
-
-    seen = numbers.agg(F.count(F.lit(1)).alias("rows"), *(unusable(name) for name in names)).first()
-    assert seen is not None  # noqa: S101 - an aggregate without keys has one row
-    for name in names:
-        if seen[name]:
-            raise _not_finite(name, f"{seen[name]} of {seen['rows']} rows")
-    if not seen["rows"]:
-        raise InputError("there are no rows to fit k-means on")
-    partitions = -(-seen["rows"] // _ROWS_PER_PARTITION)
-    spread = numbers.coalesce(1) if partitions == 1 else numbers.repartition(partitions, *names)
-    return spread.sortWithinPartitions(*names)
 
 
 def labels_by_nearest(parameters: Mapping[str, Any], base: Mapping[str, Any] | None) -> list[int]:
@@ -208,10 +215,9 @@ def _nearest(parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> tuple[n
     rows = np.asarray(inputs, dtype=np.float64)
     finite = np.isfinite(rows).all(axis=0)
     if not finite.all():
-        raise _not_finite(parameters["features"][int(np.argmin(finite))], "a null or a number that is not finite")
-    low, high = np.array(parameters["min"]), np.array(parameters["max"])
-    width = high - low
-    scaled = np.where(width > 0, (rows - low) / np.where(width > 0, width, 1), 0.5)
+        where = parameters["features"][int(np.argmin(finite))]
+        raise not_finite("k-means", where, "a null or a number that is not finite")
+    scaled = _to_unit(parameters, rows)
     best = np.zeros(len(rows), dtype=np.intp)
     least = np.full(len(rows), np.inf)
     # One centre at a time: rows x centres x features at once need not fit in memory.
@@ -220,6 +226,13 @@ def _nearest(parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> tuple[n
         nearer = squared < least
         best[nearer], least[nearer] = index, squared[nearer]
     return best, np.sqrt(least)
+
+
+def _to_unit(parameters: Mapping[str, Any], rows: Floats) -> Floats:
+    """Features scaled to [0, 1] over the training rows; 0.5 for one that was constant there."""
+    low, high = np.array(parameters["min"]), np.array(parameters["max"])
+    width = high - low
+    return np.where(width > 0, (rows - low) / np.where(width > 0, width, 1), 0.5)
 
 
 def _metrics(model: KMeansModel, labels: list[int]) -> dict[str, Any]:
@@ -231,15 +244,6 @@ def _metrics(model: KMeansModel, labels: list[int]) -> dict[str, Any]:
         "rows": sum(sizes),
         "sizes": {str(label): size for label, size in sorted(zip(labels, sizes, strict=False))},
     }
-
-
-def _not_finite(name: str, found: str) -> InputError:
-    return InputError(
-        f"k-means input {name!r} is not usable",
-        found=found,
-        expected="finite numbers",
-        do="let `prepare` drop such events, or leave the feature out of the learner's `features`",
-    )
 
 
 def inertia_by_k(samples: DataFrame, features: tuple[str, ...], ks: Sequence[int], seed: int = 7) -> dict[int, float]:

@@ -1,4 +1,4 @@
-"""The contract of a learner: fitted by Spark ML, scored without Spark from JSON parameters."""
+"""The contract of a learner: fitted by Spark ML, scored without Spark from JSON parameters, and kept live."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy.typing as npt
+
+from headrace.errors import InputError
 
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
@@ -22,8 +24,17 @@ class Fitted:
     metrics: dict[str, Any] = field(default_factory=dict)
 
 
+# What samples add up to, a JSON value; never changed in place.
+Contribution = Any
+
+
 class Learner(Protocol):
-    """A frozen dataclass whose fields are its whole meaning."""
+    """A frozen dataclass whose fields are its whole meaning.
+
+    Its parameters move with the samples: `live` gives those that the samples' contributions together make of the
+    fitted ones. Contributions are exact, so that they are the same bits in any order and split; `merge` is
+    associative and commutative and `empty` its identity.
+    """
 
     @property
     def kind(self) -> str:
@@ -38,13 +49,38 @@ class Learner(Protocol):
         """Names of the columns `score` returns, in order."""
 
     def inputs(self, features: tuple[str, ...]) -> tuple[str, ...]:
-        """The features it reads, of those there are."""
+        """The columns it reads: of the features there are (sample: entity), or of the prepared events (event)."""
 
-    def fit(self, samples: DataFrame, features: tuple[str, ...], base: Mapping[str, Any] | None) -> Fitted:
-        """Fit on a frame of finished features; `base` are the champion's parameters, to keep its labels by."""
+    def fit(self, samples: DataFrame, columns: tuple[str, ...], base: Mapping[str, Any] | None) -> Fitted:
+        """Fit on finished features, or on prepared events whose target is the last of `columns`.
+
+        `base` are the champion's parameters, to keep its labels by.
+        """
 
     def score(self, parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         """rows x inputs -> output columns, without Spark, equal to the pipeline to 1e-9."""
 
+    def empty(self, parameters: Mapping[str, Any]) -> Contribution:
+        """The contribution of no samples."""
+
+    def contribution(self, parameters: Mapping[str, Any], samples: npt.NDArray[Any]) -> Contribution:
+        """What samples add, one row each: the inputs, and of an event the target after them."""
+
+    def merge(self, left: Contribution, right: Contribution) -> Contribution:
+        """The contribution of both operands' samples together."""
+
+    def live(self, parameters: Mapping[str, Any], since: Contribution) -> dict[str, Any]:
+        """The parameters to score with, once samples have contributed `since` to the fitted ones."""
+
     def describe(self) -> dict[str, Any]:
         """A JSON value of the learner and its settings, part of the definition's hash."""
+
+
+def not_finite(learner: str, name: str, found: str) -> InputError:
+    """The refusal of an input that no learner can read."""
+    return InputError(
+        f"{learner} input {name!r} is not usable",
+        found=found,
+        expected="finite numbers",
+        do="let `prepare` drop such events, or leave the feature out of the learner's `features`",
+    )

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
 import anyio.to_thread
@@ -27,6 +28,7 @@ from headrace.serving.lookup import MAX_ENTITIES, Lookups, Readable
 from headrace.serving.metrics import CONTENT_TYPE, Metrics
 from headrace.serving.problems import Problem, Refusal
 from headrace.serving.schema import describe_api
+from headrace.serving.scoring import MAX_RECORDS
 from headrace.serving.tokens import BearerToken
 
 T = TypeVar("T")
@@ -65,6 +67,7 @@ RULES = (
     Rule("GET", "/v1/predictions/{definition}/{entity:key}", "token"),
     Rule("POST", "/v1/predictions/{definition}:batch", "token"),
     Rule("GET", "/v1/models/{definition}", "token"),
+    Rule("POST", "/v1/models/{definition}:predict", "token"),
     Rule("GET", "/openapi.json", "token"),
     Rule("GET", "/metrics", "token"),
     Rule("GET", "/healthz", "open"),
@@ -107,6 +110,28 @@ class BatchRequest(_Strict):
     as_of: AwareDatetime | None = Field(None, description="Not available yet: answered with 501.")
 
 
+class PredictRequest(_Strict):
+    """Up to 1,000 records, each with exactly the learner's inputs, finite numbers."""
+
+    records: list[dict[str, Any]] = Field(max_length=MAX_RECORDS, examples=[[{"temperature": 0.24, "humidity": 0.81}]])
+    parameters: Literal["live", "fitted"] = Field(
+        "live", description="live: as the samples since training have moved them; fitted: the generation's own."
+    )
+
+
+class PredictionsBody(BaseModel):
+    """One prediction a record."""
+
+    definition: str
+    predictions: list[dict[str, Any]]
+    generation: int
+    vector: list[list[Any]] = Field(description="What is counted of every entity.")
+    parameters_vector: list[list[Any]] = Field(description="What is counted in the parameters.")
+    as_of: str
+    age_s: float
+    stale: bool
+
+
 class PredictionQuery(_Strict):
     as_of: AwareDatetime | None = Field(None, description="Not available yet: answered with 501.")
 
@@ -144,7 +169,7 @@ def create_app(settings: Settings, store: Readable, clock: Callable[[], datetime
         openapi_url=None,
         lifespan=lifespan,
     )
-    _add_predictions(app, lookups, metrics)
+    _add_predictions(app, lookups, metrics, clock)
     _add_operations(app, readiness, metrics)
     problems.install(app)
     describe_api(app, {(rule.method, rule.path) for rule in RULES if rule.access == "token"})
@@ -173,7 +198,7 @@ def _check_rules(app: FastAPI) -> None:
         raise AssertionError("an open route must be one exact path")
 
 
-def _add_predictions(app: FastAPI, lookups: Lookups, metrics: Metrics) -> None:
+def _add_predictions(app: FastAPI, lookups: Lookups, metrics: Metrics, clock: Callable[[], datetime]) -> None:
     threads = CapacityLimiter(LOOKUP_THREADS)
 
     most = LOOKUP_THREADS * (1 + QUEUE)
@@ -206,6 +231,12 @@ def _add_predictions(app: FastAPI, lookups: Lookups, metrics: Metrics) -> None:
         _refuse_as_of(request.as_of)
         found = await ask(lookups.many, definition, request.entities)
         return _json({"answers": [a.to_json() for a in found.answers], "missing": found.missing})
+
+    @app.post("/v1/models/{definition}:predict", response_model=PredictionsBody)
+    async def predict(definition: str, request: PredictRequest) -> Response:
+        """What the learner says of records, by parameters that the stream keeps live."""
+        scorer = await ask(partial(lookups.scorer, live=request.parameters == "live"), definition)
+        return _json((await ask(partial(scorer.predict, now=clock()), request.records)).to_json())
 
     @app.get("/v1/models/{definition}", response_model=dict[str, Any])
     async def model(definition: str, _: Annotated[ModelQuery, Query()]) -> Response:

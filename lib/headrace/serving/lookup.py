@@ -8,11 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.errors import AnswerIsNo, InputError, StoreError
 from headrace.serving.merge import Answer, Generation, Served, answer, iso
-from headrace.stores.port import Champion, Held, LedgerEntry, Progress
+from headrace.stores.port import Champion, Held, LedgerEntry, ModelItem, Progress
+
+if TYPE_CHECKING:
+    from headrace.serving.scoring import Scorer, Scoring
 
 MAX_ENTITIES = 100
 # A partition key of DynamoDB is at most 2,048 bytes of UTF-8; ours is `<definition>#<entity>`.
@@ -30,9 +34,15 @@ class Readable(Protocol):
 
     def read_speed(self, definition: str, generation: int, entities: Sequence[str]) -> dict[str, Held]: ...
 
+    def read_model(self, definition: str, generation: int) -> ModelItem | None: ...
+
 
 class UnknownDefinition(AnswerIsNo):
     """No generation of the definition was ever promoted in this store."""
+
+
+class NoLearner(AnswerIsNo):
+    """The definition learns nothing that records could be scored by."""
 
 
 class UnknownKey(AnswerIsNo):
@@ -110,6 +120,21 @@ class Lookups:
             else:
                 answers.append(found)
         return Answers(answers, missing)
+
+    def scorer(self, definition: str, *, live: bool = True) -> Scorer:
+        """The champion's learner with live parameters, or with the generation's as fitted.
+
+        Raises UnknownDefinition, NoLearner, InputError where samples make no parameters.
+        """
+        _check_key(definition, "")
+        return self._scoring.scorer(definition, self._served(definition), live=live)
+
+    @cached_property
+    def _scoring(self) -> Scoring:
+        # Learners bring NumPy and Arrow, which a look-up does without.
+        from headrace.serving.scoring import Scoring
+
+        return Scoring(self._store)
 
     def model(self, definition: str) -> dict[str, Any]:
         """What is served under a definition: its champion, cut, features, learner, and the table's generations."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from headrace.errors import HeadraceError, StoreUnavailable
-from headrace.stores.port import Champion, Held, LedgerEntry, Progress, Store
+from headrace.stores.port import Champion, Held, LedgerEntry, ModelItem, Progress, Store
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,9 @@ class OpeningStore:
 
     def read_speed(self, definition: str, generation: int, entities: Sequence[str]) -> dict[str, Held]:
         return self._opened().read_speed(definition, generation, entities)
+
+    def read_model(self, definition: str, generation: int) -> ModelItem | None:
+        return self._opened().read_model(definition, generation)
 
     def close(self) -> None:
         """Close the store if it was opened."""

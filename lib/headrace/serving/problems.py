@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from headrace.errors import HeadraceError, InputError, TransientError
-from headrace.serving.lookup import UnknownDefinition, UnknownKey
+from headrace.serving.lookup import NoLearner, UnknownDefinition, UnknownKey
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +104,8 @@ async def _refusal(request: Request, error: Refusal) -> Response:
 async def _headrace_error(request: Request, error: HeadraceError) -> Response:
     if isinstance(error, UnknownKey):
         refusal = Refusal(404, "unknown-key", str(error))
+    elif isinstance(error, NoLearner):
+        refusal = Refusal(404, "no-learner", str(error))
     elif isinstance(error, UnknownDefinition):
         refusal = Refusal(404, "unknown-definition", str(error))
     elif isinstance(error, InputError):

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import reduce
-from operator import or_
 from typing import TYPE_CHECKING
 
 from headrace.config import Settings
 from headrace.schemas import META_COLUMNS, Vector
 from headrace.sources.kafka import Topic
 from headrace.sources.lake import snapshot
+from headrace.speed.ranges import between
 from headrace.speed.settling import Plan
 from headrace.speed.spark_interval import SparkInterval
 from headrace.stores import Opening
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
 _STEP = 100_000  # positions of one partition that an interval takes at most
 
@@ -47,15 +46,3 @@ def backlog(
         end = Vector({log: min(n, start.get(log, 0) + _STEP) for log, n in ends.items()}).join(start)
         yield SparkInterval(plan, opening, between(events, start, end), start, end)
         start = end
-
-
-def between(events: DataFrame, start: Vector, end: Vector) -> DataFrame:
-    """The events of each log of `end` from its position in `start` (absent: 0) to before that in `end`."""
-    from pyspark.sql import functions as F
-
-    def within(log: tuple[str, str], n: int) -> Column:
-        position = F.col("_position")
-        own = (F.col("_incarnation") == log[0]) & (F.col("_partition") == log[1])
-        return own & (position >= start.get(log, 0)) & (position < n)
-
-    return events.where(reduce(or_, (within(log, n) for log, n in end.items()), F.lit(col=False)))

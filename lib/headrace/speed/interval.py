@@ -9,18 +9,16 @@ from typing import Protocol
 
 from headrace.errors import StoreError
 from headrace.schemas import Vector
+from headrace.speed.learning import Sampled, learn
 from headrace.speed.settling import Settled
 from headrace.stores.port import Progress, Store
 
 
-class Interval(Protocol):
+class Interval(Sampled, Protocol):
     """The events of each log from `start` to before `end`; a log that is absent in `start` begins at 0."""
 
     @property
     def start(self) -> Vector: ...
-
-    @property
-    def end(self) -> Vector: ...
 
     def settle(self, beyond: Mapping[str, Vector] | None) -> Settled:
         """Count the events in the store; with `beyond`, of the entities it names alone, and beyond their vectors."""
@@ -38,6 +36,8 @@ class Interim:
 def count(interval: Interval, store: Store, progress: Progress, as_of: datetime) -> Interim:
     """Count an interval, and then say so: the progress item advances after the last item of the interval.
 
+    The model item is one of them, for a learner whose samples are events.
+
     as_of: the arrival time up to which everything is below the interval's end.
     Raises StoreError for an interval that begins beyond the progress, Fenced when another driver took over.
     """
@@ -54,6 +54,8 @@ def count(interval: Interval, store: Store, progress: Progress, as_of: datetime)
         beyond, settled.mixed = settled.mixed, {}
         recut += len(beyond)
         settled.add(interval.settle(beyond))
+    if interval.plan.definition.event_learner is not None:
+        learn(interval, store)
     advanced = replace(progress, vector=progress.vector.join(interval.end), as_of=max(as_of, progress.as_of))
     store.advance(advanced)
     return Interim(advanced, settled, recut)

@@ -25,7 +25,7 @@ from headrace.stores.port import Champion, Held, SpeedItem, Store, Version
 # Upper ends, in seconds, of the classes that freshness is counted in; beyond the last is the last class.
 FRESHNESS_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 _CHUNK = 100  # what one read takes
-_ROUNDS = 50  # lost races on one item before the store is given up
+ROUNDS = 50  # lost races on one item before the store is given up
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _settle(
     held = store.read_speed(name, generation, list(chunk), patient=True)
     standing = {entity: held.get(entity, Held()).speed for entity in chunk}
     pending = dict(chunk)
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         after: dict[str, Counted] = {}
         for entity, parts in pending.items():
             outcome = counted(features, plan.cut, standing[entity], parts)
@@ -133,7 +133,7 @@ def _settle(
         standing |= report.refused
         pending = {entity: pending[entity] for entity in report.refused}
     raise StoreUnavailable(
-        f"items of {name!r} were written by others {_ROUNDS} times in a row", found=sorted(pending)[:3], do="rerun"
+        f"items of {name!r} were written by others {ROUNDS} times in a row", found=sorted(pending)[:3], do="rerun"
     )
 
 

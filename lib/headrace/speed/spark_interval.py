@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from headrace.batch.train import named_bounds
+from headrace.definitions import prepared
 from headrace.errors import HeadraceError, StoreUnavailable, TerminalError, TransientError
+from headrace.models.contribution import contributed
+from headrace.models.learner import Contribution
 from headrace.schemas import Vector
 from headrace.speed.contributions import contributions, parts_of
+from headrace.speed.ranges import between
 from headrace.speed.settling import Plan, Settled, settle
 from headrace.stores import Opening, kept_open
 
@@ -47,6 +51,13 @@ class SparkInterval:
                 raise StoreUnavailable(row.error) if row.transient else TerminalError(row.error)
             whole.add(Settled.from_json(row.settled))
         return whole
+
+    def sampled(self, beyond: Vector) -> Contribution:
+        """One job: what the events of each log from its position in `beyond` on add up to."""
+        definition, learner = self.plan.definition, self.plan.definition.event_learner
+        assert learner is not None  # noqa: S101 - asked for samples of events
+        samples = prepared(definition, between(self.events, self.start.join(beyond), self.end))
+        return contributed(learner, self.plan.theta["learner"], samples, definition.sample_columns)
 
 
 def _settled(plan: Plan, opening: Opening, batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:

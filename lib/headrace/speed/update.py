@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from headrace.config import Settings
 from headrace.definitions import Definition
-from headrace.errors import Fenced
+from headrace.errors import Fenced, HeadraceError
 from headrace.registry import Generation
 from headrace.registry.manifest import require_same
 from headrace.registry.promotion import view
@@ -174,7 +174,7 @@ class Update:
 
     def _micro_batch(self, records: DataFrame, number: int) -> None:
         with self._busy:
-            if self._stopping:
+            if self._stopping or self._failure is not None:
                 return  # the checkpoint is never read again, and the progress item says it was not counted
             try:
                 check_topic(self._broker.topic(self._topic.name), self._topic.incarnation)
@@ -187,6 +187,9 @@ class Update:
                 )
                 interval = SparkInterval(self.plan, self._opening, good(decoded), start, end)
                 self._count(interval, self._as_of(end))
+            except HeadraceError as error:
+                # Its driver reads it and ends the query; raised here, Spark would print it with its own stack.
+                self._failure = error
             except Exception as error:
                 self._failure = error
                 raise

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import reduce
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +15,15 @@ from headrace.batch.train import countable_states
 from headrace.config import Settings
 from headrace.definitions import Definition
 from headrace.definitions.load import ship_by_value
-from headrace.errors import AnswerIsNo, ChampionMoved, TransientError
+from headrace.errors import AnswerIsNo, ChampionMoved
 from headrace.registry import Generation, Registry
 from headrace.registry.manifest import require_same
 from headrace.schemas import HISTORY, META_COLUMNS, Vector
 from headrace.sources.lake import snapshot
-from headrace.speed.backlog import between
 from headrace.speed.counting import merged
-from headrace.speed.landing import lake_end
+from headrace.speed.lake_wait import LAKE_WAIT_S, await_lake
+from headrace.speed.ranges import between
+from headrace.speed.verify_model import model_finding
 from headrace.stores import Opening
 from headrace.stores.port import Champion
 
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
 SCAN_SEGMENTS = 4
 MAX_EXAMPLES = 10
-LAKE_WAIT_S = 60.0  # how long the lake may be behind what is served, whose stream is landed apart from it
-_POLL_S = 1.0
 _BATCH = pa.schema([("entity", pa.string()), ("state", pa.binary()), ("outputs", pa.string())])
 _PLACE = pa.struct([("incarnation", pa.string()), ("partition", pa.string()), ("next", pa.int64())])
 _SPEED = pa.schema([*_BATCH, ("vector", pa.list_(_PLACE))])
@@ -77,6 +74,8 @@ def verify(
 ) -> Verified:
     """Recompute from the lake what readers are served now, and compare state and outputs of every key.
 
+    What samples have added to the learner's parameters is compared too, and is a mismatch of its own.
+
     Each key is recomputed at the vector its answer carries: the progress of the champion's stream, and beyond it what
     its own item has counted. sample: compare that many keys, the same ones each time, instead of all.
     Raises AnswerIsNo where nothing is served yet, DefinitionError when the definition is not the champion's,
@@ -108,6 +107,14 @@ def verify(
                 keep = _sampled(recomputed.select("entity").unionByName(served.select("entity")), sample)
                 recomputed, served = (frame.join(keep, "entity", "left_semi") for frame in (recomputed, served))
             found = _compared(recomputed, served, champion.generation)
+            model = store.read_model(definition.name, champion.generation)
+            differing = model_finding(
+                spark, settings, definition, generation, counted=counted, item=model, wait_s=lake_wait_s
+            )
+            if differing is not None:
+                found = replace(
+                    found, mismatched=found.mismatched + 1, examples=[differing, *found.examples][:MAX_EXAMPLES]
+                )
         finally:
             speed.unpersist(blocking=True)
         if store.champion(definition.name).generation != champion.generation:
@@ -143,7 +150,7 @@ def _events(
     live = Vector({log: n for log, n in furthest.items() if log[0] != HISTORY and n > cut.get(log, 0)})
     if not live:
         return between(before, Vector(), cut)
-    _await_lake(spark, settings, stream, live, wait_s)
+    await_lake(spark, settings, stream, live, wait_s)
     since = between(snapshot(spark, settings.lake, stream).events.select(*columns), cut, live)
     base = spark.createDataFrame([(*log, n) for log, n in counted.items()], "_life string, _part string, _base bigint")
     own = (F.col("_incarnation") == F.col("_life")) & (F.col("_partition") == F.col("_part"))
@@ -151,23 +158,6 @@ def _events(
     reached = since.join(F.broadcast(base), own, "left").drop("_life", "_part").join(places, own & is_its, "left")
     is_counted = F.col("_position") < F.greatest(F.coalesce("_base", F.lit(0)), F.coalesce("_next", F.lit(0)))
     return between(before, Vector(), cut).unionByName(reached.where(is_counted).select(*columns))
-
-
-def _await_lake(spark: SparkSession, settings: Settings, stream: str, wanted: Vector, wait_s: float) -> None:
-    give_up = time.monotonic() + wait_s
-    while not (landed := _landed(spark, settings, stream, {life for life, _ in wanted})).covers(wanted):
-        if time.monotonic() >= give_up:
-            raise TransientError(
-                f"the lake does not hold all events of stream {stream!r} that are served",
-                found=f"{landed.lacks(wanted):,} positions behind after {wait_s:g} s",
-                do="see that `headrace stream` lands them (--only ingest), then verify again",
-            )
-        time.sleep(_POLL_S)
-
-
-def _landed(spark: SparkSession, settings: Settings, stream: str, lives: set[str]) -> Vector:
-    ends = (Vector.of(life, lake_end(spark, settings.lake, stream, life).next) for life in lives)
-    return reduce(Vector.join, ends, Vector())
 
 
 def _batch_items(spark: SparkSession, opening: Opening, name: str, champion: Champion) -> DataFrame:

@@ -12,13 +12,15 @@ from typing import Any
 from headrace.errors import StoreError
 from headrace.schemas import Vector
 from headrace.stores import items, publication
+from headrace.stores.conditions import ABSENT, epoch_is, holder_is, status_update, written_before
 from headrace.stores.connection import Again, Connection
-from headrace.stores.items import Item, speed_of
+from headrace.stores.items import speed_of
 from headrace.stores.port import (
     Champion,
     Held,
     Lease,
     LedgerEntry,
+    ModelItem,
     Progress,
     SpeedItem,
     SpeedReport,
@@ -119,7 +121,7 @@ class DynamoDBStore:
             self._table.transact(
                 self._lease_stands(lease),
                 {"Put": {"TableName": self._table.name, "Item": opened}},
-                {"Put": {"TableName": self._table.name, "Item": advanced, **_epoch_is(champion.epoch)}},
+                {"Put": {"TableName": self._table.name, "Item": advanced, **epoch_is(champion.epoch)}},
             )
 
         self._connection.repeating(attempt, READ_S)
@@ -135,13 +137,13 @@ class DynamoDBStore:
             publication.check_seal(entry, generation)
             self._table.transact(
                 self._lease_stands(lease),
-                self._status_update(lease.definition, generation, "sealed", items),
+                status_update(self._table.name, lease.definition, generation, "sealed", items),
             )
 
         self._connection.repeating(attempt, READ_S)
 
     def mark(self, definition: str, generation: int, status: Status) -> None:
-        update = self._status_update(definition, generation, status)["Update"]
+        update = status_update(self._table.name, definition, generation, status)["Update"]
         if not self._table.conditionally("UpdateItem", update):
             raise publication.not_in_ledger(definition, generation)
 
@@ -193,6 +195,18 @@ class DynamoDBStore:
         changes = (RemoveSpeed(self._table.name, definition, generation, entity) for entity, generation in keys)
         return self._table.checked(lambda: self._bulk.carry_out(changes))
 
+    def read_model(self, definition: str, generation: int) -> ModelItem | None:
+        item = self._table.get(definition, items.MODEL + padded(generation))
+        return items.model_of(item) if item else None
+
+    def write_model(self, definition: str, generation: int, item: ModelItem) -> bool:
+        put = items.model_item(definition, generation, item)
+        request = {"TableName": self._table.name, "Item": put, **written_before(item.writes)}
+        return self._table.conditionally("PutItem", request)
+
+    def remove_model(self, definition: str, generation: int) -> None:
+        self._table.call("DeleteItem", {"Key": items.key(definition, items.MODEL + padded(generation))})
+
     def progress(self, definition: str, generation: int) -> Progress | None:
         item = self._table.get(definition, items.PROGRESS + padded(generation))
         return items.progress_of(item) if item else None
@@ -213,7 +227,7 @@ class DynamoDBStore:
 
     def _put_progress(self, progress: Progress, expected_epoch: int) -> bool:
         """Whether the item stood at that epoch (0: did not stand)."""
-        put = {"TableName": self._table.name, "Item": items.progress_item(progress), **_epoch_is(expected_epoch)}
+        put = {"TableName": self._table.name, "Item": items.progress_item(progress), **epoch_is(expected_epoch)}
         return self._table.conditionally("PutItem", put)
 
     # -- the champion and the purge -----------------------------------------------------------
@@ -223,7 +237,7 @@ class DynamoDBStore:
         publication.check_succession(expected_epoch, champion)
         token = secrets.token_hex(16)
         put = {"TableName": self._table.name, "Item": items.champion_item(definition, champion, token)}
-        put |= _epoch_is(expected_epoch)
+        put |= epoch_is(expected_epoch)
 
         def landed() -> bool:
             """Whether an attempt whose answer was lost had landed: the token tells."""
@@ -235,7 +249,7 @@ class DynamoDBStore:
                 raise publication.moved(definition, expected_epoch)
             return
         key = items.key(definition, items.PROGRESS + padded(fence.generation))
-        stands = {"ConditionCheck": {"TableName": self._table.name, "Key": key, **_epoch_is(fence.epoch)}}
+        stands = {"ConditionCheck": {"TableName": self._table.name, "Key": key, **epoch_is(fence.epoch)}}
 
         def attempt() -> None:
             if landed():
@@ -254,9 +268,9 @@ class DynamoDBStore:
     # -- pieces -------------------------------------------------------------------------------
     def _replace_lease(self, current: Lease | None, lease: Lease, *, unrenewed: bool = False) -> bool:
         """Whether `current` still stood; `unrenewed`: and its holder has not extended it meanwhile."""
-        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
+        condition = ABSENT
         if current is not None:
-            condition = _holder_is(current)
+            condition = holder_is(current)
             if unrenewed:
                 condition["ConditionExpression"] += " AND expires_at = :expires_at"
                 condition["ExpressionAttributeValues"][":expires_at"] = items.text(current.expires_at.isoformat())
@@ -266,35 +280,8 @@ class DynamoDBStore:
 
     def _lease_stands(self, lease: Lease) -> dict[str, Any]:
         key = items.key(lease.definition, items.PUBLISHER)
-        return {"ConditionCheck": {"TableName": self._table.name, "Key": key, **_holder_is(lease)}}
+        return {"ConditionCheck": {"TableName": self._table.name, "Key": key, **holder_is(lease)}}
 
     def _entry(self, definition: str, generation: int) -> LedgerEntry | None:
         item = self._table.get(definition, items.LEDGER + padded(generation))
         return items.entry_of(item) if item else None
-
-    def _status_update(self, definition: str, generation: int, status: Status, count: int | None = None) -> Item:
-        values = {":status": items.text(status)} | ({} if count is None else {":items": items.number(count)})
-        return {
-            "Update": {
-                "TableName": self._table.name,
-                "Key": items.key(definition, items.LEDGER + padded(generation)),
-                "UpdateExpression": "SET #status = :status" + ("" if count is None else ", #items = :items"),
-                "ConditionExpression": "attribute_exists(pk)",
-                "ExpressionAttributeNames": {"#status": "status"} | ({} if count is None else {"#items": "items"}),
-                "ExpressionAttributeValues": values,
-            }
-        }
-
-
-def _epoch_is(epoch: int) -> dict[str, Any]:
-    if epoch == 0:
-        return {"ConditionExpression": "attribute_not_exists(pk)"}
-    return {"ConditionExpression": "epoch = :epoch", "ExpressionAttributeValues": {":epoch": items.number(epoch)}}
-
-
-def _holder_is(lease: Lease) -> dict[str, Any]:
-    return {
-        "ConditionExpression": "#owner = :owner AND #token = :token",
-        "ExpressionAttributeNames": {"#owner": "owner", "#token": "token"},
-        "ExpressionAttributeValues": {":owner": items.text(lease.owner), ":token": items.number(lease.token)},
-    }

@@ -3,7 +3,8 @@
 Keys are text: `pk` and `sk`. A version is the attribute `v<8 digits>`, a map of `s` (state, binary) and `o`
 (outputs, text), or `gone` alone for a tombstone. `mark` names the last writer of a batch item: publishers set
 their generation there, and a purge its own token, so that the item it emptied is deleted only while no one
-else has written it. A speed item holds `s`, `o`, its vector `w` (JSON text) and its write counter `n`.
+else has written it. A speed item holds `s`, `o`, its vector `w` (JSON text) and its write counter `n`; a model
+item its contribution `c` (JSON text), `w` and `n`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from headrace.stores.port import (
     Champion,
     Lease,
     LedgerEntry,
+    ModelItem,
     Progress,
     SpeedItem,
     Status,
@@ -37,6 +39,7 @@ PUBLISHER = "publisher"
 LEDGER = "ledger#"
 SPEED = "speed#"
 PROGRESS = "progress#"
+MODEL = "model#"
 MARK = "mark"
 # Source: DynamoDB quotas: an item, its attribute names included, is at most 400 KB; a partition key 2,048 bytes.
 MAX_ITEM_BYTES = 400 * 1024
@@ -135,6 +138,18 @@ def speed_values(item: SpeedItem) -> dict[str, Value]:
 
 def speed_of(item: Item) -> SpeedItem:
     return SpeedItem(b64decode(item["s"]["B"]), item["o"]["S"], vector_of(item["w"]), int(item["n"]["N"]))
+
+
+def model_item(definition: str, generation: int, item: ModelItem) -> Item:
+    return key(definition, MODEL + padded(generation)) | {
+        "c": text(item.contribution),
+        "w": vector_text(item.vector),
+        "n": number(item.writes),
+    }
+
+
+def model_of(item: Item) -> ModelItem:
+    return ModelItem(item["c"]["S"], vector_of(item["w"]), int(item["n"]["N"]))
 
 
 def progress_item(progress: Progress) -> Item:

@@ -16,6 +16,7 @@ from headrace.stores.port import (
     Held,
     Lease,
     LedgerEntry,
+    ModelItem,
     Progress,
     SpeedItem,
     SpeedReport,
@@ -36,6 +37,7 @@ class MemoryStore:
         self._ledgers: dict[str, dict[int, LedgerEntry]] = defaultdict(dict)
         self._leases: dict[str, Lease] = {}
         self._speed: dict[tuple[str, int], dict[str, SpeedItem]] = defaultdict(dict)
+        self._models: dict[tuple[str, int], ModelItem] = {}
         self._progress: dict[tuple[str, int], Progress] = {}
 
     def prepare(self) -> None:
@@ -171,6 +173,22 @@ class MemoryStore:
                 self._speed[definition, generation].pop(entity, None)
             items += 1
         return WriteReport(items=items, calls=items)
+
+    def read_model(self, definition: str, generation: int) -> ModelItem | None:
+        with self._lock:
+            return self._models.get((definition, generation))
+
+    def write_model(self, definition: str, generation: int, item: ModelItem) -> bool:
+        with self._lock:
+            standing = self._models.get((definition, generation))
+            if (standing.writes if standing else 0) != item.writes - 1:
+                return False
+            self._models[definition, generation] = item
+            return True
+
+    def remove_model(self, definition: str, generation: int) -> None:
+        with self._lock:
+            self._models.pop((definition, generation), None)
 
     def progress(self, definition: str, generation: int) -> Progress | None:
         with self._lock:

@@ -2,14 +2,14 @@
 
 Keys are exact: an entity's batch item is (`<definition>#<entity>`, `batch`) and holds one version per retained
 generation; its speed item in generation g is (`<definition>#<entity>`, `speed#<g>`). A definition's own items are
-(`<definition>`, `champion`), (`<definition>`, `publisher`), (`<definition>`, `ledger#<g>`) and
-(`<definition>`, `progress#<g>`). Time is always an argument.
+(`<definition>`, `champion`), (`<definition>`, `publisher`), (`<definition>`, `ledger#<g>`),
+(`<definition>`, `progress#<g>`) and (`<definition>`, `model#<g>`). Time is always an argument.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
@@ -20,7 +20,7 @@ MAX_GENERATION = 10**GENERATION_DIGITS - 1
 
 
 def padded(generation: int) -> str:
-    """The generation as it stands in keys and attribute names, so that text order is number order.
+    """The generation in keys and attribute names, where text order is number order.
 
     >>> padded(7)
     '00000007'
@@ -119,6 +119,18 @@ class SpeedItem:
 
 
 @dataclass(frozen=True)
+class ModelItem:
+    """What samples have added to one generation's fitted parameters since.
+
+    contribution: the learner's, as canonical JSON text. vector, writes: as in a speed item.
+    """
+
+    contribution: str
+    vector: Vector
+    writes: int = 1
+
+
+@dataclass(frozen=True)
 class Held:
     """All that a store holds of one entity: its batch versions, and its speed item in the generation asked for."""
 
@@ -161,12 +173,7 @@ class WriteReport:
     throttled: int = 0
 
     def __add__(self, other: WriteReport) -> WriteReport:
-        return WriteReport(
-            self.items + other.items,
-            self.calls + other.calls,
-            self.retried + other.retried,
-            self.throttled + other.throttled,
-        )
+        return WriteReport(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -258,6 +265,15 @@ class Store(Protocol):
 
     def remove_speed(self, definition: str, keys: Iterable[tuple[str, int]]) -> WriteReport:
         """Delete the speed items of these entities and generations; for purge only."""
+
+    def read_model(self, definition: str, generation: int) -> ModelItem | None:
+        """The generation's model item; None where there is none."""
+
+    def write_model(self, definition: str, generation: int, item: ModelItem) -> bool:
+        """Whether the item was written: guarded, and refused by itself after a lost answer, like a speed item."""
+
+    def remove_model(self, definition: str, generation: int) -> None:
+        """Delete the generation's model item, if there is one; for purge only."""
 
     def progress(self, definition: str, generation: int) -> Progress | None:
         """How far the generation's speed layer is; None before its first driver."""

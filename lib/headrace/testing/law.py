@@ -66,7 +66,7 @@ def assert_law(definition: Definition, events: Sequence[Row] | DataFrame, seed: 
         for cut in _cuts(every, cuts, chance):
             law.check_cut(rows, in_python, cut)
         law.check_pieces(each_once(definition, every, spark), rows, in_python, spark)
-        theta = _theta(law, whole, max(row["_event_ts"] for row in every))
+        theta = _theta(law, whole, counted, max(row["_event_ts"] for row in every))
         law.check_outputs(theta, table, in_python)
         whole.unpersist()
     finally:
@@ -168,7 +168,7 @@ class _Law:
         """Finishing merged states in random rows and batches gives what finishing all at once gives."""
         definition = self.definition
         if any(getattr(definition, part) is not None and theta[part] is None for part in ("learner", "derive")):
-            definition = dataclasses.replace(definition, learner=None, derive=None)
+            definition = definition.features_only()
         expected = {row[ENTITY]: row for row in finish(definition, theta, table).to_pylist()}
         entities = self.chance.sample(sorted(whole), len(whole))
         for batch in self._batches(entities):
@@ -212,7 +212,7 @@ class _Law:
             yield shuffled[start:end]
 
 
-def _theta(law: _Law, states: DataFrame, latest: datetime) -> dict[str, Any]:
+def _theta(law: _Law, states: DataFrame, events: DataFrame, latest: datetime) -> dict[str, Any]:
     """What a generation trained on these events would freeze; without `learner` and `derive` if it cannot be."""
     definition = law.definition
     theta = unfitted(definition, law.types, latest)
@@ -220,7 +220,7 @@ def _theta(law: _Law, states: DataFrame, latest: datetime) -> dict[str, Any]:
         return theta
     features = features_of(states, definition, theta).persist()
     try:
-        return fitted(definition, theta, features)[0]
+        return fitted(definition, theta, features, events)[0]
     except InputError as error:
         warnings.warn(f"the output law of {definition.name!r} is checked for features only: {error}", stacklevel=3)
         return theta

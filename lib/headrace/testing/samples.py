@@ -67,7 +67,7 @@ def each_once(definition: Definition, rows: Sequence[Row], spark: SparkSession) 
     from headrace.algebra import Count
     from headrace.definitions.events import marked
 
-    bare = dataclasses.replace(definition, prepare=None, features={"events": Count()}, learner=None, derive=None)
+    bare = dataclasses.replace(definition.features_only(), prepare=None, features={"events": Count()})
     frame = marked(bare, frame_of(definition, rows, spark)).select("_partition", "_position")
     kept = {tuple(place) for place in frame.collect()}
     return [row for row in rows if (row["_partition"], row["_position"]) in kept]

@@ -8,23 +8,32 @@ import inspect
 import json
 import pkgutil
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import functions as F
 
 import headrace.models
-from headrace.errors import InputError
+from headrace.errors import DefinitionError, InputError
+from headrace.models.contribution import contributed
+from headrace.models.description import learner_from
 from headrace.models.kmeans import KMeans
 from headrace.models.learner import Fitted, Learner
+from headrace.models.linear import LinearRegression
 
 pytestmark = pytest.mark.spark
 
 FEATURES = ("recency", "frequency", "monetary")
 # One learner of each kind, as it would be declared.
-LEARNERS: dict[str, Learner] = {"kmeans": KMeans(k=3)}
+LEARNERS: dict[str, Learner] = {"kmeans": KMeans(k=3), "linear": LinearRegression(FEATURES, ridge=0.01)}
 KINDS = sorted(LEARNERS)
+OF_EVENTS = [kind for kind in KINDS if LEARNERS[kind].sample == "event"]
+OF_ENTITIES = [kind for kind in KINDS if LEARNERS[kind].sample == "entity"]
 
 Fit = Callable[[str], Fitted]
 
@@ -40,6 +49,19 @@ def frame(spark: Any, values: np.ndarray, columns: tuple[str, ...] = FEATURES) -
     return spark.createDataFrame([tuple(map(float, row)) for row in values], list(columns))
 
 
+def columns(kind: str) -> tuple[str, ...]:
+    """What a learner is fitted on, of an event its target last."""
+    return FEATURES if kind in OF_ENTITIES else (*FEATURES, "target")
+
+
+def samples(kind: str, seed: int = 1, count: int = 60) -> np.ndarray:
+    values = rows(seed, count)
+    if kind in OF_ENTITIES:
+        return values
+    noise = np.random.default_rng(seed + 100).normal(0, 5, count)
+    return np.column_stack([values, values @ [2.0, -1.5, 0.001] + 30 + noise])
+
+
 @pytest.fixture(scope="module")
 def fitted(spark: Any) -> Fit:
     """A learner by kind, fitted on `rows()` once."""
@@ -47,7 +69,7 @@ def fitted(spark: Any) -> Fit:
 
     def fit(kind: str) -> Fitted:
         if kind not in done:
-            done[kind] = LEARNERS[kind].fit(frame(spark, rows()), FEATURES, None)
+            done[kind] = LEARNERS[kind].fit(frame(spark, samples(kind), columns(kind)), columns(kind), None)
         return done[kind]
 
     return fit
@@ -105,8 +127,9 @@ def test_metrics_and_description_are_json(kind: str, fitted: Fit) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_same_seed_same_model_whatever_the_order_of_rows_and_columns(kind: str, spark: Any, fitted: Fit) -> None:
-    shuffled = frame(spark, np.random.default_rng(9).permutation(rows())[:, ::-1], FEATURES[::-1]).repartition(5)
-    again = LEARNERS[kind].fit(shuffled, FEATURES, None)
+    mixed = np.random.default_rng(9).permutation(samples(kind))[:, ::-1]
+    shuffled = frame(spark, mixed, columns(kind)[::-1]).repartition(5)
+    again = LEARNERS[kind].fit(shuffled, columns(kind), None)
     assert again.parameters == fitted(kind).parameters
 
 
@@ -137,17 +160,83 @@ def test_score_refuses_what_is_not_finite_by_name(kind: str, fitted: Fit, bad: f
         LEARNERS[kind].score(fitted(kind).parameters, values)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OF_ENTITIES)
 @pytest.mark.parametrize("bad", [None, float("nan"), float("inf")])
 def test_fit_refuses_what_is_not_finite_by_name(kind: str, spark: Any, bad: float | None) -> None:
-    samples = spark.createDataFrame(
+    given = spark.createDataFrame(
         [(1.0, 2.0, 3.0), (4.0, 5.0, bad)], "recency double, frequency double, monetary double"
     )
     with pytest.raises(InputError, match=r"'monetary'.*found 1 of 2 rows"):
-        LEARNERS[kind].fit(samples, FEATURES, None)
+        LEARNERS[kind].fit(given, FEATURES, None)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_fit_refuses_no_rows(kind: str, spark: Any) -> None:
     with pytest.raises(InputError, match="no rows"):
-        LEARNERS[kind].fit(frame(spark, rows()).limit(0), FEATURES, None)
+        LEARNERS[kind].fit(frame(spark, samples(kind), columns(kind)).limit(0), columns(kind), None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fit_names_a_column_that_is_no_number(kind: str, spark: Any) -> None:
+    given = frame(spark, samples(kind), columns(kind)).withColumn("frequency", F.lit("many"))
+    with pytest.raises(DefinitionError, match=r"'frequency'.*found string"):
+        LEARNERS[kind].fit(given, columns(kind), None)
+
+
+@pytest.mark.parametrize("kind", OF_EVENTS)
+def test_samples_that_are_not_usable_are_left_out_and_counted_in_both_layers(
+    kind: str, spark: Any, fitted: Fit
+) -> None:
+    learner, wide = LEARNERS[kind], len(columns(kind))
+    bad = np.full((4, wide), 1.0)
+    bad[0, 0], bad[1, 1], bad[2, wide - 1], bad[3, 0] = np.nan, np.inf, -np.inf, 1e300
+    whole = learner.fit(frame(spark, np.vstack([samples(kind), bad[:3]]), columns(kind)), columns(kind), None)
+    assert whole.metrics["skipped"] == 3
+    assert whole.parameters["coefficients"] == fitted(kind).parameters["coefficients"]
+    assert learner.contribution(fitted(kind).parameters, bad) == {
+        **learner.empty(fitted(kind).parameters),
+        "skipped": 4,
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_archived_learner_comes_back_equal(kind: str) -> None:
+    assert learner_from(LEARNERS[kind].describe()) == LEARNERS[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_contributions_add_up_to_the_same_bits_however_samples_are_split(
+    kind: str, fitted: Fit, data: st.DataObject
+) -> None:
+    learner, parameters = LEARNERS[kind], fitted(kind).parameters
+    numbers = st.one_of(st.floats(-1e5, 1e5), st.floats(allow_nan=True), st.sampled_from([0.0, 1e9, -1e12]))
+    wide = len(columns(kind))
+    some = np.array(data.draw(st.lists(st.lists(numbers, min_size=wide, max_size=wide), max_size=12))).reshape(-1, wide)
+    whole = learner.contribution(parameters, some)
+    order = data.draw(st.permutations(range(len(some))))
+    ends = sorted(data.draw(st.lists(st.integers(0, len(some)), max_size=4)))
+    parts = [
+        learner.contribution(parameters, some[order[start:end]])
+        for start, end in zip([0, *ends], [*ends, len(some)], strict=True)
+    ]
+    before = copy.deepcopy(parts)
+    assert reduce(learner.merge, parts) == whole
+    assert reduce(lambda a, b: learner.merge(b, a), parts, learner.empty(parameters)) == whole
+    assert parts == before
+    assert json.loads(json.dumps(whole)) == whole
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_spark_adds_up_what_plain_python_does(kind: str, spark: Any, fitted: Fit) -> None:
+    learner, parameters = LEARNERS[kind], fitted(kind).parameters
+    some = samples(kind, seed=5, count=500)
+    given = frame(spark, some, columns(kind)).repartition(7)
+    assert contributed(learner, parameters, given, columns(kind)) == learner.contribution(parameters, some)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_samples_since_training_leave_the_parameters(kind: str, fitted: Fit) -> None:
+    parameters = fitted(kind).parameters
+    assert LEARNERS[kind].live(parameters, LEARNERS[kind].empty(parameters)) == parameters

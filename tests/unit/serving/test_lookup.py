@@ -13,7 +13,7 @@ from published import NOW, promote, publish, version
 from headrace.errors import InputError, StoreError, StoreUnavailable
 from headrace.serving.lookup import Lookups, UnknownDefinition, UnknownKey
 from headrace.stores.memory import MemoryStore
-from headrace.stores.port import Champion, Held, LedgerEntry, Progress
+from headrace.stores.port import Champion, Held, LedgerEntry, ModelItem, Progress
 
 
 class Counted:
@@ -39,6 +39,9 @@ class Counted:
     def read_speed(self, definition: str, generation: int, entities: Sequence[str]) -> dict[str, Held]:
         self._called("read")
         return self.store.read_speed(definition, generation, entities)
+
+    def read_model(self, definition: str, generation: int) -> ModelItem | None:
+        return self.store.read_model(definition, generation)
 
     def _called(self, what: str) -> None:
         self.calls.append(what)

@@ -45,6 +45,7 @@ def test_no_operation_takes_a_path_or_a_url() -> None:
     }
     assert names == {"definition", "entity", "as_of"}
     assert set(described["components"]["schemas"]["BatchRequest"]["properties"]) == {"entities", "as_of"}
+    assert set(described["components"]["schemas"]["PredictRequest"]["properties"]) == {"records", "parameters"}
 
 
 def test_the_description_names_the_token_and_the_problems() -> None:

@@ -1,0 +1,225 @@
+"""Linear regression, with or without ridge: Spark ML fits, NumPy scores, and sums of products keep it live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.errors import DefinitionError, InputError
+from headrace.models.contribution import contributed
+from headrace.models.learner import Contribution, Fitted, not_finite
+from headrace.models.moments import Floats, added, centred, no_products, products, rows_counted
+from headrace.models.samples import in_order, usable
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+# Of inputs scaled to one spread; beyond it a solution in doubles is not good to 1e-8: 16 digits less 8.
+MAX_CONDITION = 1e8
+# More inputs than this make a contribution that an item of the store may not hold: 400 KB, up to 30 bytes a product.
+MAX_INPUTS = 120
+
+
+@dataclass(frozen=True)
+class LinearRegression:
+    """The least squares of an event's target on its columns; a sample is an event.
+
+    features: numeric columns of the prepared events, centred on their mean and divided by their standard deviation
+    in training, as the target is. ridge: the penalty, in those units, on half the sum of squared coefficients beside
+    half the mean squared error (0: none); the intercept is free.
+
+    Samples with a null, a number that is not finite, or one of 2**20 or more standard deviations are not counted,
+    neither in batch nor in the stream; `skipped` says how many.
+    Against a full recomputation: live parameters are equal to 1e-8 under the generation's centring and scaling.
+    Inputs whose correlation matrix has a condition number beyond 1e8 are refused by name.
+
+    Parameters: features, target, mean and scale (of each feature), target_mean, target_scale, coefficients and
+    intercept (in scaled units), contribution (what the training samples add up to).
+    """
+
+    features: tuple[str, ...]
+    ridge: float = 0.0
+
+    kind: ClassVar[str] = "linear"
+    sample: ClassVar[Literal["event"]] = "event"
+    outputs: ClassVar[tuple[str, ...]] = ("prediction",)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "features", tuple(self.features))
+        if not 0 < len(set(self.features)) == len(self.features) <= MAX_INPUTS:
+            raise DefinitionError(
+                "linear regression cannot read these features",
+                found=f"{len(self.features)}, of which {len(set(self.features))} are distinct",
+                expected=f"1 to {MAX_INPUTS} distinct columns",
+            )
+        if not (np.isfinite(self.ridge) and self.ridge >= 0):
+            raise DefinitionError("linear regression has no such ridge", found=self.ridge, expected="0 or more")
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": self.kind, "features": list(self.features), "ridge": self.ridge}
+
+    def inputs(self, features: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG002 - it reads events
+        return self.features
+
+    def fit(
+        self,
+        samples: DataFrame,
+        columns: tuple[str, ...],
+        base: Mapping[str, Any] | None,  # noqa: ARG002 - coefficients have no labels to keep
+    ) -> Fitted:
+        """Fit on prepared events; `columns` are the features and the target after them.
+
+        Reads the samples four times: persist them. Metrics: rows, skipped, rmse, rmse_of_mean (of always answering
+        the mean), r2.
+        Raises InputError when there is no usable sample, the target never changes, or inputs are collinear.
+        """
+        from pyspark.ml import PipelineModel
+        from pyspark.ml.feature import SQLTransformer, VectorAssembler
+        from pyspark.ml.regression import LinearRegression as SparkLinearRegression
+
+        target = columns[-1]
+        numbers = in_order(usable(samples, columns), columns, "linear regression").persist()
+        try:
+            parameters = self._scaling(numbers, target)
+            state = contributed(self, parameters, samples, columns)
+            n, _, covariance = centred(state["products"], len(columns))
+            self._normal(covariance[:-1, :-1])
+            scaled = ", ".join(
+                f"(`{name}` - {mean!r}D) / {scale!r}D AS `{name}__scaled`"
+                for name, mean, scale in zip(self.features, parameters["mean"], parameters["scale"], strict=True)
+            )
+            scaler = SQLTransformer(statement=f"SELECT *, {scaled} FROM __THIS__")  # noqa: S608 - own numbers
+            assembler = VectorAssembler(
+                inputCols=[f"{name}__scaled" for name in self.features], outputCol="scaled", handleInvalid="error"
+            )
+            label = f"(`{target}` - {parameters['target_mean']!r}D) / {parameters['target_scale']!r}D"
+            rows = assembler.transform(scaler.transform(numbers)).selectExpr("scaled", f"{label} AS label")
+            model = SparkLinearRegression(
+                solver="normal", regParam=self.ridge, standardization=False, featuresCol="scaled"
+            ).fit(rows)
+        finally:
+            numbers.unpersist(blocking=True)
+        parameters |= {"coefficients": model.coefficients.toArray().tolist(), "intercept": float(model.intercept)}
+        unscaled = f"prediction * {parameters['target_scale']!r}D + {parameters['target_mean']!r}D"
+        named = SQLTransformer(statement=f"SELECT * EXCEPT (prediction), {unscaled} AS prediction FROM __THIS__")  # noqa: S608
+        return Fitted(
+            {**parameters, "contribution": state},
+            PipelineModel([scaler, assembler, model, named]),
+            _metrics(parameters, covariance, n, state["skipped"]),
+        )
+
+    def _scaling(self, numbers: DataFrame, target: str) -> dict[str, Any]:
+        from pyspark.sql import functions as F
+
+        names = [*self.features, target]
+        made = [f(F.col(name)).alias(f"{what}{i}") for i, name in enumerate(names) for what, f in _moments()]
+        seen = numbers.agg(*made).first()
+        assert seen is not None  # noqa: S101 - an aggregate without keys has one row
+        means, scales = ([float(seen[f"{what}{i}"]) for i in range(len(names))] for what in ("mean", "scale"))
+        for name, scale in zip(names, scales, strict=True):
+            if scale == 0:
+                raise InputError(
+                    f"linear regression cannot read {name!r}",
+                    found="one value in every sample",
+                    expected="a target that changes" if name == target else "a feature that changes",
+                    do="leave it out of the learner's `features`" if name != target else "choose another target",
+                )
+        return {
+            "features": list(self.features),
+            "target": target,
+            "mean": means[:-1],
+            "scale": scales[:-1],
+            "target_mean": means[-1],
+            "target_scale": scales[-1],
+        }
+
+    def _normal(self, covariance: Floats) -> tuple[Floats, Floats]:
+        """The normal equations' matrix with ones on its diagonal, and what its rows and columns were divided by.
+
+        Refuses inputs of which one is all but a sum of others; how far one is spread is no matter.
+        """
+        penalised = covariance + self.ridge * np.eye(len(covariance))
+        size = np.sqrt(np.diag(penalised))
+        normal: Floats = penalised / np.outer(size, size)
+        values, vectors = np.linalg.eigh(normal)
+        if values[0] * MAX_CONDITION >= values[-1]:
+            return normal, size
+        together = [name for name, share in zip(self.features, np.abs(vectors[:, 0]), strict=True) if share > 0.1]
+        raise InputError(
+            "inputs of linear regression are collinear",
+            found=f"{together}, a condition number of {values[-1] / max(values[0], 1e-300):.1e}",
+            expected=f"at most {MAX_CONDITION:.0e}",
+            do="leave one of them out, or declare a ridge",
+        )
+
+    def score(self, parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+        """The expected target of each row, float64. Raises InputError for a number that is not finite."""
+        rows = np.asarray(inputs, dtype=np.float64)
+        finite = np.isfinite(rows).all(axis=0)
+        if not finite.all():
+            where = parameters["features"][int(np.argmin(finite))]
+            raise not_finite("linear regression", where, "a null or a number that is not finite")
+        scaled = (rows - np.array(parameters["mean"])) / np.array(parameters["scale"])
+        # Column by column: BLAS adds in another order for one row than for many.
+        terms = (scaled[:, i] * c for i, c in enumerate(parameters["coefficients"]))
+        expected = reduce(add, terms, np.full(len(rows), float(parameters["intercept"])))
+        return {"prediction": expected * parameters["target_scale"] + parameters["target_mean"]}
+
+    def empty(self, parameters: Mapping[str, Any]) -> Contribution:  # noqa: ARG002
+        return {"products": no_products(len(self.features) + 1), "skipped": 0}
+
+    def contribution(self, parameters: Mapping[str, Any], samples: npt.NDArray[Any]) -> Contribution:
+        mean = np.array([*parameters["mean"], parameters["target_mean"]])
+        scale = np.array([*parameters["scale"], parameters["target_scale"]])
+        scaled = (np.asarray(samples, dtype=np.float64) - mean) / scale
+        counted = rows_counted(scaled)
+        skipped = int(len(scaled) - counted.sum())
+        return {"products": products(scaled[counted] if skipped else scaled), "skipped": skipped}
+
+    def merge(self, left: Contribution, right: Contribution) -> Contribution:
+        return {
+            "products": added(left["products"], right["products"]),
+            "skipped": left["skipped"] + right["skipped"],
+        }
+
+    def live(self, parameters: Mapping[str, Any], since: Contribution) -> dict[str, Any]:
+        """The solution over training and later samples; the fitted one, to the bit, while there are no later ones.
+
+        Raises InputError when the samples together are collinear.
+        """
+        if since["products"][0] == 0:
+            return dict(parameters)
+        whole = self.merge(parameters["contribution"], since)
+        _, means, covariance = centred(whole["products"], len(self.features) + 1)
+        # Source: the normal equations of ridge regression with a free intercept.
+        normal, size = self._normal(covariance[:-1, :-1])
+        coefficients = np.linalg.solve(normal, covariance[:-1, -1] / size) / size
+        intercept = float(means[-1] - means[:-1] @ coefficients)
+        return {**parameters, "coefficients": coefficients.tolist(), "intercept": intercept}
+
+
+def _moments() -> tuple[tuple[str, Any], ...]:
+    from pyspark.sql import functions as F
+
+    return (("mean", F.avg), ("scale", F.stddev_pop))
+
+
+def _metrics(parameters: Mapping[str, Any], covariance: Floats, rows: int, skipped: int) -> dict[str, Any]:
+    """Errors of the fitted parameters over the training samples, in the target's units."""
+    weights = np.array([*parameters["coefficients"], -1.0])
+    spread = float(covariance[-1, -1])
+    squared = max(0.0, float(weights @ covariance @ weights))
+    scale = parameters["target_scale"]
+    return {
+        "rows": rows,
+        "skipped": skipped,
+        "rmse": squared**0.5 * scale,
+        "rmse_of_mean": spread**0.5 * scale,
+        "r2": 1 - squared / spread,
+    }

@@ -1,0 +1,164 @@
+"""Predictions for records, by the champion's parameters as its samples have moved them. Spark-free."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Lock
+from typing import Any, Protocol
+
+import numpy as np
+
+from headrace.errors import InputError, nearest
+from headrace.models.description import learner_from
+from headrace.models.learner import Learner
+from headrace.schemas import Vector
+from headrace.serving.lookup import NoLearner
+from headrace.serving.merge import Served, iso
+from headrace.stores.port import ModelItem
+
+MAX_RECORDS = 1000
+_KEPT = 16  # parameters kept solved
+
+
+class Scored(Protocol):
+    """The part of a serving store that scoring uses."""
+
+    def read_model(self, definition: str, generation: int) -> ModelItem | None: ...
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One prediction a record, and what made them.
+
+    vector: what is counted of every entity. parameters_vector: what is counted in the parameters: every sample below
+    it, and none from it on; for fitted parameters the generation's cut.
+    """
+
+    definition: str
+    predictions: list[dict[str, Any]]
+    generation: int
+    vector: Vector
+    parameters_vector: Vector
+    as_of: datetime
+    age_s: float
+    stale: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer as the contract spells it."""
+        return {
+            "definition": self.definition,
+            "predictions": self.predictions,
+            "generation": self.generation,
+            "vector": self.vector.to_json(),
+            "parameters_vector": self.parameters_vector.to_json(),
+            "as_of": iso(self.as_of),
+            "age_s": self.age_s,
+            "stale": self.stale,
+        }
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A learner with the parameters it scores with, read once, and what is counted in them."""
+
+    definition: str
+    served: Served
+    learner: Learner
+    parameters: Mapping[str, Any]
+    vector: Vector
+
+    def predict(self, records: Sequence[Mapping[str, Any]], *, now: datetime) -> Predictions:
+        """The learner's outputs for each record.
+
+        records: the learner's inputs by name, finite numbers. Raises InputError naming record, field, nearest match.
+        """
+        if len(records) > MAX_RECORDS:
+            raise InputError("too many records in one request", found=len(records), expected=f"<= {MAX_RECORDS}")
+        names = tuple(self.parameters["features"])
+        rows = np.array([_row(number, record, names) for number, record in enumerate(records)], dtype=np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # looked at below
+            outputs = self.learner.score(self.parameters, rows.reshape(len(records), len(names)))
+        columns = {name: values.tolist() for name, values in outputs.items()}
+        made = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        for number, prediction in enumerate(made):
+            if any(isinstance(value, float) and not math.isfinite(value) for value in prediction.values()):
+                raise InputError(f"record {number} has no finite prediction", found=dict(records[number]))
+        return Predictions(
+            definition=self.definition,
+            predictions=made,
+            generation=self.served.generation.number,
+            vector=self.served.vector,
+            parameters_vector=self.vector,
+            as_of=self.served.as_of,
+            age_s=self.served.age_s(now),
+            stale=self.served.stale(now),
+        )
+
+
+class Scoring:
+    """Solves each model item once; safe to use from many threads."""
+
+    def __init__(self, store: Scored) -> None:
+        self._store = store
+        self._lock = Lock()
+        self._solved: OrderedDict[tuple[str, int, int], Mapping[str, Any]] = OrderedDict()
+
+    def scorer(self, definition: str, served: Served, *, live: bool) -> Scorer:
+        """The champion's learner with its parameters: live, or as fitted. `served` must have been read before.
+
+        Raises NoLearner, InputError when the samples make no parameters.
+        """
+        generation = served.generation
+        described, fitted = generation.description.get("learner"), generation.theta.get("learner")
+        if described is None or fitted is None:
+            raise NoLearner(f"{definition!r} has no learner", do="look its entities up instead")
+        learner, cut = learner_from(described), Vector.from_json(generation.cut)
+        item = self._store.read_model(definition, generation.number) if live else None
+        # Below the progress everything is counted, in the model item too where events are the samples.
+        base = served.vector if live and learner.sample == "event" else cut
+        if item is None:
+            return Scorer(definition, served, learner, fitted, base)
+        key = (definition, generation.number, item.writes)
+        with self._lock:
+            values = self._solved.get(key)
+        if values is None:
+            values = learner.live(fitted, json.loads(item.contribution))
+            with self._lock:
+                self._solved[key] = values
+                while len(self._solved) > _KEPT:
+                    self._solved.popitem(last=False)
+        return Scorer(definition, served, learner, values, base.join(item.vector))
+
+
+def _row(number: int, record: Mapping[str, Any], names: tuple[str, ...]) -> list[float]:
+    unknown = sorted(set(record) - set(names))
+    if unknown:
+        raise InputError(
+            f"record {number} has a field that the model does not read",
+            found=repr(unknown[0]),
+            expected=f"exactly {list(names)}",
+            nearest=nearest(unknown[0], names),
+        )
+    row = []
+    for name in names:
+        value = record.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
+            raise InputError(
+                f"record {number} lacks a number in {name!r}",
+                found=repr(value) if name in record else f"fields {sorted(record)}",
+                expected="a finite number",
+            )
+        row.append(float(value))
+    return row
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no double holds
+        return False

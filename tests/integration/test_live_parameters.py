@@ -1,0 +1,153 @@
+"""Live parameters on Spark and DynamoDB Local: refreshed from the lake, and proved by `verify`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pyspark.sql import SparkSession
+from tapped import LEARNER, events, history_file, taps
+
+from headrace.algebra import Count, Sum
+from headrace.batch.ingest import ingest
+from headrace.batch.lease import owner_name
+from headrace.batch.promote import promote
+from headrace.batch.run import publish_on_base
+from headrace.batch.train import train
+from headrace.config import Settings
+from headrace.definitions import Definition
+from headrace.errors import AnswerIsNo, DefinitionError
+from headrace.models.kmeans import KMeans
+from headrace.registry import Generation
+from headrace.serving.lookup import Lookups
+from headrace.speed.learning import refresh
+from headrace.speed.verify import verify
+from headrace.stores import Opening
+from headrace.stores.port import ModelItem, Store
+
+pytestmark = [pytest.mark.spark, pytest.mark.dynamodb]
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Place:
+    """A definition, its lake, and a store that serves it."""
+
+    spark: SparkSession
+    settings: Settings
+    definition: Definition
+    store: Store
+
+    def land(self, file: Path) -> None:
+        ingest(self.spark, self.settings, self.definition, file, now=now())
+
+    def champion(self) -> Generation:
+        made = train(self.spark, self.settings, self.definition, now=now()).generation
+        publish_on_base(
+            self.spark,
+            self.settings,
+            made,
+            owner=owner_name(),
+            endpoint=self.settings.store.endpoint,
+            say=lambda _: None,
+            base=None,
+        )
+        promote(self.store, self.definition.name, made.manifest.generation, now=now())
+        return made
+
+    def verified(self) -> Any:
+        return verify(self.spark, self.settings, self.definition, self.settings.store.endpoint)
+
+
+def placed(spark: SparkSession, make: Any, dynamodb: str, definition: Definition) -> Iterator[Place]:
+    settings = make(endpoint=dynamodb)
+    store = Opening(settings.store, dynamodb, 20).open()
+    store.prepare()
+    yield Place(spark, settings, definition, store)
+    store.close()
+
+
+@pytest.fixture
+def people(spark: SparkSession, headrace_settings: Any, dynamodb: str) -> Iterator[Place]:
+    definition = dataclasses.replace(
+        taps("taps"), features={"n": Count(), "spent": Sum("x", step="0.001")}, learner=KMeans(k=3), target=None
+    )
+    yield from placed(spark, headrace_settings, dynamodb, definition)
+
+
+@pytest.fixture
+def rides(spark: SparkSession, headrace_settings: Any, dynamodb: str) -> Iterator[Place]:
+    yield from placed(spark, headrace_settings, dynamodb, taps("taps"))
+
+
+def test_centres_move_to_the_entities_as_they_are_now(people: Place, tmp_path: Path) -> None:
+    name = people.definition.name
+    people.land(history_file(tmp_path / "one.csv", events(300, seed=1)))
+    fitted = people.champion().theta()["learner"]
+    scorer = Lookups(people.store, 0, now).scorer
+    people.land(history_file(tmp_path / "two.csv", events(900, seed=2, hot=0.1), days=900))
+    done = refresh(people.spark, people.settings, people.definition, people.store)
+    assert (done.written, done.entities, done.generation) == (True, 40, 1)
+    again = refresh(people.spark, people.settings, people.definition, people.store)
+    assert (again.written, again.vector) == (False, done.vector)
+
+    # The oracle: everybody's features over both files, each to the nearest centre, and the means of those.
+    totals: dict[str, list[float]] = {}
+    for row in [*events(300, seed=1), *events(900, seed=2, hot=0.1)]:
+        own = totals.setdefault(row["who"], [0.0, 0.0])
+        own[0] += 1
+        own[1] += row["x"]
+    low, high = np.array(fitted["min"]), np.array(fitted["max"])
+    scaled = (np.array([totals[who] for who in sorted(totals)]) - low) / (high - low)
+    centers = np.array(fitted["centers"])
+    own = np.argmin(((scaled[:, None] - centers) ** 2).sum(axis=2), axis=1)
+    expected = [scaled[own == c].mean(axis=0) if (own == c).any() else centers[c] for c in range(3)]
+    assert scorer(name).vector == done.vector
+    np.testing.assert_allclose(scorer(name).parameters["centers"], expected, atol=1e-8)
+    assert scorer(name, live=False).parameters == fitted
+    assert np.abs(np.array(expected) - centers).max() > 0.05
+
+    assert people.verified().equal
+    item = people.store.read_model(name, 1)
+    assert item is not None
+    held = json.loads(item.contribution)
+    held["products"][0][0] += 1
+    people.store.write_model(name, 1, ModelItem(json.dumps(held), item.vector, item.writes + 1))
+    found = people.verified()
+    assert (found.mismatched, found.missing, found.extra, found.equal) == (1, 0, 0, False)
+    assert (found.examples[0]["entity"], found.examples[0]["finding"]) == ("(parameters)", "mismatched")
+
+
+def test_a_line_that_the_lake_has_no_samples_for_is_found(rides: Place, tmp_path: Path) -> None:
+    rides.land(history_file(tmp_path / "one.csv", events(300, seed=1)))
+    generation = rides.champion()
+    theta, manifest = generation.theta()["learner"], generation.manifest
+    assert manifest.metrics["rows"] == 300
+    assert manifest.metrics["skipped"] == 0
+    scorer = Lookups(rides.store, 0, now).scorer("taps")
+    assert (scorer.parameters, scorer.vector.to_json()) == (theta, manifest.cut)
+    some = np.array([[row["y"], row["x"]] for row in events(300, seed=1)])
+    assert LEARNER.contribution(theta, some) == theta["contribution"]
+    told = scorer.predict([{"y": 0.25}], now=now()).predictions[0]["prediction"]
+    assert told == pytest.approx(np.polyval(np.polyfit(some[:, 0], some[:, 1], 1), 0.25), rel=0.05)
+    assert rides.verified().equal
+    invented = ModelItem(json.dumps(LEARNER.contribution(theta, some[:1])), scorer.vector)
+    rides.store.write_model("taps", 1, invented)
+    assert rides.verified().mismatched == 1
+
+
+def test_what_cannot_be_refreshed_says_so(people: Place, rides: Place) -> None:
+    with pytest.raises(AnswerIsNo, match="nothing is served"):
+        refresh(people.spark, people.settings, people.definition, people.store)
+    with pytest.raises(DefinitionError, match=r"no parameters to refresh.*samples are events.*headrace stream"):
+        refresh(rides.spark, rides.settings, rides.definition, rides.store)

@@ -1,0 +1,54 @@
+"""Exact sums of products, against fractions."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headrace.models.moments import LIMIT, STEP_BITS, centred, products, rows_counted
+
+VALUES = st.one_of(st.floats(-40, 40), st.floats(-LIMIT + 1, LIMIT - 1), st.sampled_from([0.0, 32.0, -32.0, 31.999]))
+ROWS = st.lists(st.tuples(VALUES, VALUES), max_size=20)
+
+
+def exact(rows: np.ndarray) -> list[int]:
+    steps = [[2**STEP_BITS, *(int(np.rint(value * 2.0**STEP_BITS)) for value in row)] for row in rows]
+    return [sum(row[i] * row[j] for row in steps) for i in range(3) for j in range(i, 3)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(ROWS)
+def test_products_are_those_of_whole_steps(rows: list[tuple[float, float]]) -> None:
+    values = np.array(rows).reshape(-1, 2)
+    assert products(values) == exact(values)
+
+
+def test_blocks_add_up_exactly_where_every_digit_is_used() -> None:
+    values = np.random.default_rng(3).uniform(-32, 32, (10_001, 2))
+    assert products(values) == exact(values)
+
+
+@settings(max_examples=100, deadline=None)
+@given(ROWS.filter(bool))
+def test_centred_moments_are_those_of_the_fractions(rows: list[tuple[float, float]]) -> None:
+    values = np.array(rows).reshape(-1, 2)
+    n, means, covariance = centred(products(values), 2)
+    steps = [[Fraction(int(np.rint(v * 2.0**STEP_BITS)), 2**STEP_BITS) for v in row] for row in values]
+    mean = [sum(row[i] for row in steps) / n for i in range(2)]
+    assert n == len(rows)
+    assert means.tolist() == [float(m) for m in mean]
+    spread = [[sum((r[i] - mean[i]) * (r[j] - mean[j]) for r in steps) / n for j in range(2)] for i in range(2)]
+    assert covariance.tolist() == [[float(x) for x in row] for row in spread]
+
+
+def test_no_samples_have_no_spread() -> None:
+    n, means, covariance = centred(products(np.empty((0, 2))), 2)
+    assert (n, means.tolist(), covariance.tolist()) == (0, [0.0, 0.0], [[0.0, 0.0], [0.0, 0.0]])
+
+
+def test_values_that_cannot_be_counted() -> None:
+    rows = np.array([[1.0, np.nan], [np.inf, 1.0], [LIMIT, 0.0], [-LIMIT, 0.0], [LIMIT - 1, 2.0]])
+    assert rows_counted(rows).tolist() == [False, False, False, False, True]

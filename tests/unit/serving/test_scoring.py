@@ -1,0 +1,153 @@
+"""Records scored by live parameters, and what is counted in them."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from published import FITTED, LEARNER, NOW, learned, promote, publish, version
+
+from headrace.errors import InputError
+from headrace.models.kmeans import KMeans
+from headrace.schemas import Vector
+from headrace.serving.lookup import Lookups, NoLearner, UnknownDefinition
+from headrace.stores.memory import MemoryStore
+from headrace.stores.port import ModelItem
+
+CUT = Vector({("", "file"): 100})
+COUNTED = Vector({("", "file"): 100, ("t", "0"): 5})
+BEYOND = Vector({("", "file"): 100, ("t", "0"): 8})
+RECORD = {"temperature": 20, "wind": 3.0}
+SINCE = np.array([[30.0, 5.0, 400.0], [0.0, 6.0, 10.0]])
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    made = MemoryStore()
+    publish(made, "rides", 1, {"a": version(1, 1)}, **learned())
+    promote(made, "rides", 1)
+    return made
+
+
+def lookups(store: MemoryStore) -> Lookups:
+    return Lookups(store, 0, lambda: NOW)
+
+
+def counted_to(store: MemoryStore, vector: Vector) -> None:
+    taken = store.take_over("rides", 1, "driver", CUT, NOW - timedelta(hours=1))
+    store.advance(type(taken)("rides", 1, vector, taken.epoch, "driver", NOW - timedelta(seconds=2)))
+
+
+def item(vector: Vector, samples: np.ndarray = SINCE, writes: int = 1) -> ModelItem:
+    return ModelItem(json.dumps(LEARNER.contribution(FITTED, samples)), vector, writes)
+
+
+def test_fitted_parameters_count_up_to_the_cut(store: MemoryStore) -> None:
+    store.write_model("rides", 1, item(BEYOND))
+    counted_to(store, COUNTED)
+    done = lookups(store).scorer("rides", live=False).predict([RECORD, {"wind": 5, "temperature": 10.0}], now=NOW)
+    assert done.to_json() == {
+        "definition": "rides",
+        "predictions": [{"prediction": 175.0}, {"prediction": 100.0}],
+        "generation": 1,
+        "vector": COUNTED.to_json(),
+        "parameters_vector": CUT.to_json(),
+        "as_of": "2026-03-01T11:59:58Z",
+        "age_s": 2.0,
+        "stale": False,
+    }
+
+
+def test_live_parameters_carry_what_is_counted_in_them(store: MemoryStore) -> None:
+    counted_to(store, COUNTED)
+    without = lookups(store).scorer("rides")
+    assert (without.parameters, without.vector) == (FITTED, COUNTED), "below the progress there were no samples"
+    store.write_model("rides", 1, item(BEYOND))
+    live = lookups(store).scorer("rides")
+    assert live.vector == BEYOND
+    assert live.parameters == LEARNER.live(FITTED, LEARNER.contribution(FITTED, SINCE))
+    done = live.predict([RECORD], now=NOW)
+    assert (done.vector, done.parameters_vector) == (COUNTED, BEYOND)
+    assert done.predictions[0]["prediction"] == pytest.approx(
+        float(LEARNER.score(live.parameters, np.array([[20.0, 3.0]]))["prediction"][0])
+    )
+    assert done.predictions != lookups(store).scorer("rides", live=False).predict([RECORD], now=NOW).predictions
+
+
+def test_parameters_are_solved_once_for_each_item(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    solved: list[Any] = []
+    origin = type(LEARNER).live
+    monkeypatch.setattr(type(LEARNER), "live", lambda self, *a: solved.append(a) or origin(self, *a))
+    reading = lookups(store)
+    store.write_model("rides", 1, item(BEYOND))
+    one, two = reading.scorer("rides"), reading.scorer("rides")
+    assert one.parameters is two.parameters
+    store.write_model("rides", 1, item(BEYOND, SINCE[:1], writes=2))
+    assert reading.scorer("rides").parameters != one.parameters
+    assert len(solved) == 2
+
+
+def test_a_learner_of_entities_counts_what_its_item_does(store: MemoryStore) -> None:
+    kmeans = KMeans(k=2)
+    fitted = {"features": ["n"], "min": [0.0], "max": [10.0], "centers": [[0.0], [1.0]], "labels": [4, 2]}
+    info = learned()
+    info["description"]["learner"], info["theta"]["learner"] = kmeans.describe(), fitted
+    publish(store, "people", 1, {"a": version(1, 1)}, **info)
+    promote(store, "people", 1)
+    asked = [{"n": n} for n in (0, 4, 6, 10)]
+
+    def clusters() -> list[int]:
+        return [p["cluster"] for p in lookups(store).scorer("people").predict(asked, now=NOW).predictions]
+
+    taken = store.take_over("people", 1, "driver", CUT, NOW)
+    store.advance(type(taken)("people", 1, COUNTED, taken.epoch, "driver", NOW))
+    assert lookups(store).scorer("people").vector == CUT, "the stream alone moves no parameters of entities"
+    assert clusters() == [4, 4, 2, 2]
+    moved = kmeans.contribution(fitted, np.array([[0.0], [1.0], [8.0], [20.0]]))
+    store.write_model("people", 1, ModelItem(json.dumps(moved), BEYOND))
+    assert lookups(store).scorer("people").vector == BEYOND
+    assert lookups(store).scorer("people").parameters["centers"] == [
+        pytest.approx([0.05]),
+        pytest.approx([1.4]),
+    ]
+    assert clusters() == [4, 4, 4, 2]
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({**RECORD, "temprature": 1}, r"record 1 has a field that the model does not read.*'temprature'.*temperature"),
+        ({"wind": 1.0}, r"record 1 lacks a number in 'temperature'"),
+        ({**RECORD, "wind": None}, r"'wind'; found None; expected a finite number"),
+        ({**RECORD, "wind": "3"}, r"'wind'; found '3'"),
+        ({**RECORD, "wind": True}, r"'wind'; found True"),
+        ({**RECORD, "wind": float("nan")}, r"'wind'; found nan"),
+        ({**RECORD, "wind": 10**400}, r"'wind'; found 1000"),
+        ({**RECORD, "wind": 1e308, "temperature": -1e308}, "has no finite prediction"),
+    ],
+)
+def test_a_record_that_is_not_the_learners_input_is_named(
+    store: MemoryStore, record: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as raised:
+        lookups(store).scorer("rides").predict([RECORD, record], now=NOW)
+    assert len(str(raised.value)) < 2000
+
+
+def test_no_records_and_too_many(store: MemoryStore) -> None:
+    scorer = lookups(store).scorer("rides")
+    assert scorer.predict([], now=NOW).predictions == []
+    with pytest.raises(InputError, match="too many records"):
+        scorer.predict([RECORD] * 1001, now=NOW)
+
+
+def test_what_has_no_learner_or_is_not_served_says_so(store: MemoryStore) -> None:
+    publish(store, "plain", 1, {"a": version(1, 1)})
+    promote(store, "plain", 1)
+    with pytest.raises(NoLearner, match="'plain' has no learner"):
+        lookups(store).scorer("plain")
+    with pytest.raises(UnknownDefinition):
+        lookups(store).scorer("ride")
