@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-input
 
-.PHONY: help setup setup-dev demo test test-faults lint format bench dist lock clean
+.PHONY: help setup setup-dev demo test test-faults test-soak lint format bench dist lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,10 +36,13 @@ demo: setup  ## set up, start the engines, run the segments case as a batch and 
 	@$(BIN)/headrace demo
 
 test: setup-dev  ## run the tests (engines are started by them)
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not soak"
 
 test-faults: setup-dev  ## run the long fault tests
 	$(BIN)/pytest -m slow
+
+test-soak: setup-dev  ## an hour under load with a fault every half minute
+	$(BIN)/pytest -m soak
 
 lint: setup-dev  ## ruff, mypy strict, import rooms
 	$(BIN)/ruff check .
@@ -55,7 +58,7 @@ bench: setup-dev bench/.venv/.ready  ## measure against peers, side by side
 	$(BIN)/python -m bench all
 
 bench/.venv/.ready: bench/requirements.txt
-	@echo "installing the peers (Feast, DuckDB, pandas, scikit-learn) in bench/.venv"
+	@echo "installing the peers (Feast, River, DuckDB, pandas, scikit-learn) in bench/.venv"
 	@$(PYTHON) -m venv bench/.venv
 	@bench/.venv/bin/pip install -q --require-hashes -r requirements/build.txt
 	@bench/.venv/bin/pip install -q --require-hashes --no-build-isolation -r bench/requirements.txt

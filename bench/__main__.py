@@ -1,7 +1,7 @@
 """`python -m bench [NAME ...|all]`: one JSON object a metric on standard output.
 
-NAME: rfm, publishing, guarded, starting. Needs bench/.venv with the peers (make bench sets it up) and Online Retail in
-$HEADRACE_DATA; says plainly what is absent.
+NAME: rfm, publishing, guarded, starting, freshness, catchup. Needs bench/.venv with the peers (make bench sets it
+up) and Online Retail in $HEADRACE_DATA; says plainly what is absent.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.peers import PEER_PYTHON
 from headrace import config
 
-NAMES = ("rfm", "publishing", "guarded", "starting")
+NAMES = ("rfm", "publishing", "guarded", "starting", "freshness", "catchup")
 
 
 def main() -> int:

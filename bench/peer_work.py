@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from pathlib import Path
 
 from bench.measure import in_process
 
@@ -126,11 +127,30 @@ def conditional_update(endpoint: str, count: str) -> None:
         )
 
 
+def river_loop(path: str) -> None:
+    """Three aggregates a user, event by event, as River's users write it."""
+    from collections import defaultdict
+
+    from river import stats
+
+    users = defaultdict(lambda: (stats.Count(), stats.Sum(), stats.Max()))
+    with Path(path).open("rb") as lines:
+        for line in lines:
+            event = json.loads(line)
+            count, total, most = users[event["who"]]
+            x = event["x"]
+            count.update(x)
+            total.update(x)
+            most.update(x)
+
+
 _ROUND = [0]  # how often `conditional_update` has written every item
 
 
 def main() -> None:
-    peers = {f.__name__: f for f in (pandas_rfm, pandas_features, duckdb_rfm, batch_writer, conditional_update)}
+    peers = {
+        f.__name__: f for f in (pandas_rfm, pandas_features, duckdb_rfm, batch_writer, conditional_update, river_loop)
+    }
     work = peers[sys.argv[1]]
     for _ in sys.stdin:
         cost = in_process(lambda: work(*sys.argv[2:]))

@@ -14,6 +14,7 @@ _HOMES = {
     "headrace.algebra": ("Count", "CountDistinct", "DaysSince", "Last", "Max", "Mean", "Min", "Sum", "Window"),
     "headrace.definitions": ("CUT", "READER", "Definition", "Stream", "Table", "fixed"),
     "headrace.models.kmeans": ("KMeans",),
+    "headrace.models.linear": ("LinearRegression",),
     "headrace.schemas": ("Field", "Schema", "Vector"),
     "headrace.transforms.derivation": ("Derivation",),
 }

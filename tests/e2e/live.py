@@ -31,7 +31,7 @@ from .conftest import HEADRACE, Shell
 
 TAPS = textwrap.dedent(
     """\
-    from headrace import Count, CountDistinct, Definition, Field, Last, Max, Schema, Stream, Sum
+    from headrace import Count, CountDistinct, Definition, Field, Last, LinearRegression, Max, Schema, Stream, Sum
 
     TAP = Schema(
         [
@@ -39,6 +39,7 @@ TAPS = textwrap.dedent(
             Field("at", "timestamp", required=True),
             Field("x", "double"),
             Field("tag", "string"),
+            Field("y", "double"),
         ]
     )
 
@@ -54,6 +55,8 @@ TAPS = textwrap.dedent(
             "kinds": CountDistinct("tag"),
             "last_tag": Last("tag"),
         },
+        learner=LinearRegression(("y",), ridge=0.01),
+        target="x",
     )
     """
 )
@@ -113,6 +116,23 @@ class Streaming:
         return sum(int(n) for n in re.findall(r"'(?:replayed|recut)': (\d+)", self.said()))
 
 
+def streaming(shell: Shell, definition: str, number: int, *arguments: str) -> Streaming:
+    """A `headrace stream` process, the shell's `number`th."""
+    log = shell.home.parent / f"stream-{number}.log"
+    command = [*HEADRACE, "stream", definition, "-v", "--set", "stream.heartbeat_s=0.2"]
+    command += ["--set", "stream.ingest_interval_s=1", *arguments]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command,
+            cwd=shell.home.parent,
+            env=shell.environment,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return Streaming(process, log)
+
+
 @dataclass
 class Live:
     """The place: a shell with engines, a topic, an oracle."""
@@ -127,19 +147,7 @@ class Live:
     started: list[Streaming] = field(default_factory=list)
 
     def stream(self, *arguments: str) -> Streaming:
-        log = self.shell.home.parent / f"stream-{len(self.started)}.log"
-        command = [*HEADRACE, "stream", NAME, "-v", "--set", "stream.heartbeat_s=0.2"]
-        command += ["--set", "stream.ingest_interval_s=1", *arguments]
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                command,
-                cwd=self.shell.home.parent,
-                env=self.shell.environment,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        made = Streaming(process, log)
+        made = streaming(self.shell, NAME, len(self.started), *arguments)
         self.started.append(made)
         return made
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from online_retail_facts import SEGMENT_COUNTS
+from online_retail_facts import SEGMENT_COUNTS, rfm_by_pandas
 
 from headrace import config
 from headrace.local.endpoints import store_endpoint
@@ -22,18 +22,6 @@ from .conftest import Shell
 pytestmark = [pytest.mark.spark, pytest.mark.dynamodb]
 
 DATA = Path(os.environ.get("HEADRACE_DATA", "/nonexistent")) / "online_retail" / "online-retail-dataset.csv.gz"
-NAMES = {
-    r"[1-2][1-2]": "Hibernating",
-    r"[1-2][3-4]": "At Risk",
-    r"[1-2]5": "Can't Lose",
-    r"3[1-2]": "About to Sleep",
-    r"33": "Need Attention",
-    r"[3-4][4-5]": "Loyal Customers",
-    r"41": "Promising",
-    r"51": "New Customers",
-    r"[4-5][2-3]": "Potential Loyalists",
-    r"5[4-5]": "Champions",
-}
 
 
 @pytest.fixture(scope="module")
@@ -41,24 +29,7 @@ def oracle() -> pd.DataFrame:
     """RFM as the case does it in pandas."""
     if not DATA.is_file():
         pytest.skip("Online Retail is not here: set HEADRACE_DATA to a folder that holds online_retail/")
-    lines = pd.read_csv(DATA, dtype={"InvoiceNo": str, "StockCode": str}, encoding="utf-8").dropna()
-    lines["InvoiceDate"] = pd.to_datetime(lines["InvoiceDate"], format="%m/%d/%Y %H:%M")
-    lines["CustomerID"] = lines["CustomerID"].astype(int).astype(str)
-    lines["total"] = lines["Quantity"] * lines["UnitPrice"]
-    grouped = lines.groupby("CustomerID")
-    rfm = pd.DataFrame(
-        {
-            "recency": (pd.Timestamp("2011-12-09") - grouped["InvoiceDate"].max().dt.normalize()).dt.days,
-            "frequency": grouped["InvoiceNo"].nunique(),
-            "monetary": grouped["total"].sum(),
-        }
-    )
-    rfm["r_score"] = pd.qcut(rfm["recency"], 5, labels=[5, 4, 3, 2, 1]).astype(int)
-    rfm["f_score"] = pd.qcut(rfm["frequency"].rank(method="first"), 5, labels=[1, 2, 3, 4, 5]).astype(int)
-    rfm["m_score"] = pd.qcut(rfm["monetary"].astype(int), 5, labels=[1, 2, 3, 4, 5]).astype(int)
-    code = rfm["r_score"].astype(str) + rfm["f_score"].astype(str)
-    rfm["segment"] = code.replace(NAMES, regex=True)
-    return rfm
+    return rfm_by_pandas(DATA)
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,6 @@ from headrace.stores.port import Progress, Store
 class Interval(Sampled, Protocol):
     """The events of each log from `start` to before `end`; a log that is absent in `start` begins at 0."""
 
-    @property
-    def start(self) -> Vector: ...
-
     def settle(self, beyond: Mapping[str, Vector] | None) -> Settled:
         """Count the events in the store; with `beyond`, of the entities it names alone, and beyond their vectors."""
 

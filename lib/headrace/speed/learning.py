@@ -16,7 +16,7 @@ from headrace.batch.finished import features_of
 from headrace.batch.train import countable_states, named_bounds
 from headrace.config import Settings
 from headrace.definitions import Definition
-from headrace.errors import AnswerIsNo, DefinitionError, StoreUnavailable
+from headrace.errors import AnswerIsNo, DefinitionError, StoreError, StoreUnavailable
 from headrace.models.contribution import contributed
 from headrace.models.learner import Contribution, Learner
 from headrace.registry import Generation, Registry
@@ -37,6 +37,9 @@ class Sampled(Protocol):
     def plan(self) -> Plan: ...
 
     @property
+    def start(self) -> Vector: ...
+
+    @property
     def end(self) -> Vector: ...
 
     def sampled(self, beyond: Vector) -> Contribution:
@@ -44,7 +47,10 @@ class Sampled(Protocol):
 
 
 def learn(interval: Sampled, store: Store) -> None:
-    """Add the interval's samples to the model item of its generation, those it holds already left out."""
+    """Add the interval's samples to the model item of its generation, those it holds already left out.
+
+    Raises StoreError when the interval begins beyond what the item holds.
+    """
     plan = interval.plan
     learner = plan.definition.event_learner
     assert learner is not None  # noqa: S101 - the caller asks for it
@@ -53,6 +59,13 @@ def learn(interval: Sampled, store: Store) -> None:
         reached = standing.vector if standing is not None else plan.cut
         if reached.covers(interval.end):
             return None
+        if not reached.covers(interval.start):
+            raise StoreError(
+                f"the parameters of generation {plan.generation} of {plan.definition.name!r} would leave samples out",
+                found=f"an interval from {interval.start.to_json()}",
+                expected=f"at or below {reached.to_json()}",
+                do="train and promote a new generation",
+            )
         added = interval.sampled(reached)
         held = contribution_of(standing) if standing is not None else learner.empty(plan.theta["learner"])
         return _item(standing, learner.merge(held, added), reached.join(interval.end))
