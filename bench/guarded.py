@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.measure import Cost, Metric, compared, cpu, in_process, side_by_side
+from bench.measure import Cost, Metric, compared, cpu, in_this_process_alone, side_by_side
 from bench.peers import PeerServer
 from bench.publishing import stub
 from bench.publishing_items import OUTPUTS, STATE
@@ -31,7 +31,7 @@ def run(_work: Path, _source: Path) -> list[Metric]:
                     some = dict(list(items.items())[start : start + 100])
                     assert not store.write_speed("bench", 1, some).refused
 
-            return in_process(write)
+            return in_this_process_alone(write)
 
         mine, theirs = side_by_side(ours, peer.measure, rounds=5)
         store.close()

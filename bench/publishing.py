@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.measure import Cost, Metric, compared, cpu, in_process, side_by_side
+from bench.measure import Cost, Metric, compared, cpu, in_this_process_alone, side_by_side
 from bench.peers import ROOT, PeerServer
 from bench.publishing_items import OUTPUTS, STATE
 from headrace.stores.dynamodb import DynamoDBStore
@@ -40,7 +40,7 @@ def run(_work: Path, _source: Path) -> list[Metric]:
         def ours() -> Cost:
             g = next(generation)
             writes = (Write(f"c{n:07d}", Version(STATE, OUTPUTS), exists=False) for n in range(ITEMS))
-            return in_process(lambda: store.write_versions(f"bench{g}", g, writes))
+            return in_this_process_alone(lambda: store.write_versions(f"bench{g}", g, writes))
 
         mine, theirs = side_by_side(ours, peer.measure, rounds=5)
         store.close()

@@ -121,10 +121,12 @@ class Oracle:
             self._read[HISTORY, sha256] = list(enumerate(typed))
 
     def refresh(self) -> Vector:
-        """Read what the topic holds now; where it ends."""
+        """Read what the topic holds now; where it ends. What it lost before it was read never happened."""
         topic = self._broker.topic(self._definition.source.name)
-        end = {partition: n for partition, (_, n) in self._broker.held(topic).items()}
-        start = {int(p): found[-1][0] + 1 for (i, p), found in self._read.items() if i == topic.incarnation and found}
+        held = self._broker.held(topic)
+        end = {partition: n for partition, (_, n) in held.items()}
+        read = {int(p): found[-1][0] + 1 for (i, p), found in self._read.items() if i == topic.incarnation and found}
+        start = {partition: max(earliest, read.get(partition, 0)) for partition, (earliest, _) in held.items()}
         for record in self._broker.records(topic, start, end):
             found = self._read.setdefault((topic.incarnation, str(record.partition)), [])
             event = _good(record.value)

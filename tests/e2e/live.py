@@ -10,7 +10,7 @@ import subprocess
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,10 +104,15 @@ class Streaming:
         return self.process.wait(seconds)
 
     def python_workers(self) -> list[psutil.Process]:
+        return self.started_by_it("pyspark", "daemon")
+
+    def started_by_it(self, *words: str) -> list[psutil.Process]:
+        """Its processes, also those of processes, whose command line has all the words."""
         found = []
         for child in psutil.Process(self.process.pid).children(recursive=True):
             with suppress(psutil.Error):
-                if "pyspark" in " ".join(child.cmdline()) and "daemon" in " ".join(child.cmdline()):
+                line = " ".join(child.cmdline())
+                if all(word in line for word in words):
                     found.append(child)
         return found
 
@@ -116,10 +121,10 @@ class Streaming:
         return sum(int(n) for n in re.findall(r"'(?:replayed|recut)': (\d+)", self.said()))
 
 
-def streaming(shell: Shell, definition: str, number: int, *arguments: str) -> Streaming:
-    """A `headrace stream` process, the shell's `number`th."""
+def streaming(shell: Shell, definition: str, number: int, *arguments: str, before: Sequence[str] = ()) -> Streaming:
+    """A `headrace stream` process, the shell's `number`th; `before`: a command that runs it."""
     log = shell.home.parent / f"stream-{number}.log"
-    command = [*HEADRACE, "stream", definition, "-v", "--set", "stream.heartbeat_s=0.2"]
+    command = [*before, *HEADRACE, "stream", definition, "-v", "--set", "stream.heartbeat_s=0.2"]
     command += ["--set", "stream.ingest_interval_s=1", *arguments]
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -146,8 +151,8 @@ class Live:
     sent: int = 0
     started: list[Streaming] = field(default_factory=list)
 
-    def stream(self, *arguments: str) -> Streaming:
-        made = streaming(self.shell, NAME, len(self.started), *arguments)
+    def stream(self, *arguments: str, before: Sequence[str] = ()) -> Streaming:
+        made = streaming(self.shell, NAME, len(self.started), *arguments, before=before)
         self.started.append(made)
         return made
 

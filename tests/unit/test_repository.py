@@ -100,3 +100,11 @@ def test_help_imports_no_engine():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "Commands:" in done.stdout
     assert done.stdout.strip().endswith("[]")
+
+
+def test_bench_names_what_there_is():
+    done = subprocess.run(
+        [sys.executable, "-m", "headrace.cli", "bench", "rmf", "--json"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "unknown bench ['rmf']; there are rfm, publishing" in done.stderr

@@ -38,6 +38,7 @@ _COMMANDS = {
     "lookup": ("serving", "Answer one key from the serving store."),
     "predict": ("serving", "Score records, by parameters that the stream keeps live."),
     "serve": ("serving", "Serve look-ups over HTTP."),
+    "bench": ("bench", "Measure against peers, side by side (in a source checkout)."),
     "config": ("settings", "Print the settings in force and where they come from."),
 }
 
