@@ -54,7 +54,7 @@ def _segments(spark, settings) -> int:
     states = states.persist()
     theta = unfitted(segments, types, seen.latest_event)
     features = features_of(states, segments, theta).persist()
-    theta, _ = fitted(segments, theta, features)
+    theta, _ = fitted(segments, theta, features, seen.events)
     rows = finished(states, segments, theta).toArrow().num_rows
     features.unpersist()
     states.unpersist()
