@@ -127,7 +127,7 @@ def test_the_ledger_tells_readers_all_they_need(spark: SparkSession, settings: S
         "max_age_s": None,
         "clock": "fixed",
         "description": {"name": NAME},
-        "theta": {"reference": "2011-12-09T00:00:00Z", "zone": "UTC", "types": {}},
+        "theta": {"reference": "2011-12-09T00:00:00Z", "zone": "UTC", "types": {}, "learner": None},
     }
 
 
