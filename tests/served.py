@@ -11,7 +11,7 @@ from typing import Any
 
 import requests
 from fastapi import FastAPI
-from published import promote, publish, version
+from published import learned, promote, publish, version
 
 from headrace.serving.server import address, bind, server_of
 from headrace.stores.memory import MemoryStore
@@ -78,7 +78,7 @@ class Fragile:
 
 def filled() -> MemoryStore:
     store = MemoryStore()
-    publish(store, "segments", 1, {entity: version(i, i) for i, entity in enumerate(ENTITIES)})
+    publish(store, "segments", 1, {entity: version(i, i) for i, entity in enumerate(ENTITIES)}, **learned())
     promote(store, "segments", 1)
     return store
 

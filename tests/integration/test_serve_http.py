@@ -162,6 +162,8 @@ def scoring_url() -> Iterator[str]:
     store = filled()
     publish(store, "rides", 1, {"a": version(1, 1)}, **learned())
     promote(store, "rides", 1)
+    publish(store, "plain", 1, {"a": version(1, 1)})
+    promote(store, "plain", 1)
     app = create_app(load(["serve.require_token=true"], "local"), store, lambda: NOW, TOKEN)
     with serving(app) as address:
         yield address
@@ -193,7 +195,7 @@ def test_records_are_scored(scoring_url: str) -> None:
         ("rides", {"records": [3]}, 422, "records"),
         ("rides", {"records": [{"wind": 1}] * 1001}, 422, "1000"),
         ("rides", {"record": []}, 422, "record"),
-        ("segments", {"records": []}, 404, "has no learner"),
+        ("plain", {"records": []}, 404, "has no learner"),
         ("nothing", {"records": []}, 404, "nothing is served"),
     ],
 )
