@@ -12,4 +12,5 @@ target.mkdir(parents=True)
 for copy in range(copies):
     invoice = pc.binary_join_element_wise(source["invoice"], pa.scalar(str(copy)), "-")
     table = source.set_column(source.column_names.index("invoice"), "invoice", invoice)
-    pq.write_table(table, target / f"part-{copy:02d}.parquet", row_group_size=200_000)
+    # Spark reads no nanoseconds, which is what its own INT96 becomes here.
+    pq.write_table(table, target / f"part-{copy:02d}.parquet", row_group_size=200_000, coerce_timestamps="us")

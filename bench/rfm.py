@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from headrace.sources.lake import snapshot
 COPIES = 37
 
 
-def run(work: Path, source: Path) -> list[Metric]:
+def run(work: Path, source: Path) -> Iterator[Metric]:
     settings = config.load([f"home={work}", "spark.driver_memory=4g", "spark.jvm_flags="])
     spark = open_session(settings, "bench")
     ingest(spark, settings, segments, source, now=datetime.now(UTC))
@@ -35,17 +36,15 @@ def run(work: Path, source: Path) -> list[Metric]:
         columns = list(segments.source.schema.names)
         events.select(columns).coalesce(1).write.parquet(str(work / "one"))
         shutil.move(str(next((work / "one").glob("*.parquet"))), cleaned)
-    metrics = []
     with PeerServer("pandas_rfm", str(cleaned)) as pandas:
 
         def ours() -> Cost:
             return in_process(lambda: _segments(spark, settings))
 
         mine, theirs = side_by_side(ours, pandas.measure, rounds=7)
-        metrics.append(compared("segments_541909_warm_wall", mine, theirs, wall, at_most=8, stretch=5))
-    metrics += _large(spark, work, cleaned)
+        yield compared("segments_541909_warm_wall", mine, theirs, wall, at_most=8, stretch=5)
+    yield from _large(spark, work, cleaned)
     spark.stop()
-    return metrics
 
 
 def _segments(spark, settings) -> int:
@@ -62,7 +61,7 @@ def _segments(spark, settings) -> int:
     return rows
 
 
-def _large(spark, work: Path, cleaned: Path) -> list[Metric]:
+def _large(spark, work: Path, cleaned: Path) -> Iterator[Metric]:
     folder = work / "large.parquet"
     if not folder.exists():
         subprocess.run([str(PEER_PYTHON), "-m", "bench.copies", str(cleaned), str(folder), str(COPIES)], check=True)
@@ -75,8 +74,7 @@ def _large(spark, work: Path, cleaned: Path) -> list[Metric]:
 
     with PeerServer("duckdb_rfm", str(folder)) as duck:
         mine, theirs = side_by_side(lambda: in_process(features), duck.measure, rounds=5)
-        found = [compared("features_20m_warm_cpu_vs_duckdb", mine, theirs, cpu, at_most=2)]
+        yield compared("features_20m_warm_cpu_vs_duckdb", mine, theirs, cpu, at_most=2)
     with PeerServer("pandas_features", str(folder)) as pandas:
         mine, theirs = side_by_side(lambda: in_process(features), pandas.measure, rounds=5)
-        found.append(compared("features_20m_warm_wall_vs_pandas", mine, theirs, wall, at_most=1))
-    return found
+        yield compared("features_20m_warm_wall_vs_pandas", mine, theirs, wall, at_most=1)
