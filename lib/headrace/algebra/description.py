@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from headrace.algebra.additive import Count, Mean, Sum
 from headrace.algebra.aggregate import Aggregate
@@ -25,6 +25,7 @@ def _window(inner: Mapping[str, Any], length_us: int, slide_us: int, bound: int)
     return Window(from_description(inner), length, slide, bound)
 
 
+_T = TypeVar("_T")
 _MAKERS: dict[str, Callable[..., Aggregate]] = {
     "count": Count,
     "count_distinct": CountDistinct,
@@ -44,16 +45,24 @@ def from_description(description: Mapping[str, Any]) -> Aggregate:
     >>> from_description(DaysSince(Max("invoice_date")).describe()) == DaysSince(Max("invoice_date"))
     True
     """
+    return made_from("feature", _MAKERS, description)
+
+
+def made_from(what: str, makers: Mapping[str, Callable[..., _T]], description: Mapping[str, Any]) -> _T:
+    """What the maker of the description's kind makes of its other fields.
+
+    Raises DefinitionError, naming `what`, for an unknown kind or fields that its maker does not take.
+    """
     kind = str(description.get("kind"))
-    if kind not in _MAKERS:
+    if kind not in makers:
         raise DefinitionError(
-            "an archived feature is of no known kind",
+            f"an archived {what} is of no known kind",
             found=repr(kind),
-            expected=f"one of {', '.join(_MAKERS)}",
-            nearest=nearest(kind, _MAKERS),
+            expected=f"one of {', '.join(makers)}",
+            nearest=nearest(kind, makers),
         )
     fields = {name: value for name, value in description.items() if name != "kind"}
     try:
-        return _MAKERS[kind](**fields)
+        return makers[kind](**fields)
     except TypeError as error:
-        raise DefinitionError(f"an archived feature of kind {kind!r} has other fields", found=sorted(fields)) from error
+        raise DefinitionError(f"an archived {what} of kind {kind!r} has other fields", found=sorted(fields)) from error

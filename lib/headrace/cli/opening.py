@@ -54,6 +54,15 @@ def opened_spark(
 
 @contextmanager
 def opened_store(settings: Settings) -> Iterator[Store]:
+    store = open_prepared(settings)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def open_prepared(settings: Settings) -> Store:
+    """The store with its table, if it is ours to create: without one, nothing is served yet. The caller closes it."""
     from headrace.local.endpoints import store_endpoint
     from headrace.stores import open_store
 
@@ -61,9 +70,10 @@ def opened_store(settings: Settings) -> Iterator[Store]:
     try:
         if settings.store.create_table:
             store.prepare()
-        yield store
-    finally:
+    except BaseException:
         store.close()
+        raise
+    return store
 
 
 def promoting(settings: Settings, name: str) -> Callable[[Store, int], Champion]:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from headrace.cli.opening import name_of, now, open_prepared, opened_store
 from headrace.cli.options import with_settings
 from headrace.errors import InputError, TerminalError
 
 if TYPE_CHECKING:
     from headrace.config import Settings
     from headrace.serving.merge import Answer
-    from headrace.stores.port import Store
 
 
 @click.command()
@@ -33,8 +31,8 @@ def lookup(settings: Settings, definition: str, entity: str, as_of: str | None, 
         raise TerminalError("as-of look-ups are not available yet", found=f"--as-of {as_of}", do="leave --as-of out")
     from headrace.serving.lookup import Lookups
 
-    with _opened(settings) as store:
-        found = Lookups(store, 0, _now).one(_name_of(definition), entity)
+    with opened_store(settings) as store:
+        found = Lookups(store, 0, now).one(name_of(definition), entity)
     if as_json:
         click.echo(json.dumps(found.to_json()))
     else:
@@ -56,12 +54,12 @@ def predict(settings: Settings, definition: str, records: BinaryIO, fitted: bool
     from headrace.serving.lookup import Lookups
     from headrace.serving.scoring import MAX_RECORDS
 
-    name = _name_of(definition)
-    with _opened(settings) as store:
-        scorer = Lookups(store, 0, _now).scorer(name, live=not fitted)
+    name = name_of(definition)
+    with opened_store(settings) as store:
+        scorer = Lookups(store, 0, now).scorer(name, live=not fitted)
     asked = _records(records)
     while some := list(islice(asked, MAX_RECORDS)):
-        for prediction in scorer.predict(some, now=_now()).predictions:
+        for prediction in scorer.predict(some, now=now()).predictions:
             click.echo(json.dumps(prediction))
     counted = json.dumps(scorer.vector.to_json())
     click.echo(f"generation {scorer.served.generation.number}, parameters count up to {counted}", err=True)
@@ -84,8 +82,8 @@ def serve(settings: Settings, host: str | None, port: int | None) -> None:
         from headrace.serving.server import serve as run
 
         _log_access()
-        store = OpeningStore(lambda: _open(settings))
-        app = create_app(settings, store, _now, token)
+        store = OpeningStore(lambda: open_prepared(settings))
+        app = create_app(settings, store, now, token)
         _announce(settings, address(listening), listening.getsockname()[0])
         try:
             run(app, listening)
@@ -124,38 +122,6 @@ def _records(lines: BinaryIO) -> Iterator[dict[str, Any]]:
         if not isinstance(record, dict):
             raise InputError(f"line {number} is no record", found=type(record).__name__, expected="a JSON object")
         yield record
-
-
-@contextmanager
-def _opened(settings: Settings) -> Iterator[Store]:
-    store = _open(settings)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-def _open(settings: Settings) -> Store:
-    from headrace.local.endpoints import store_endpoint
-    from headrace.stores import open_store
-
-    store = open_store(settings.store, store_endpoint(settings))
-    if settings.store.create_table:
-        store.prepare()  # before the first run there is no table, and that means: nothing is served yet
-    return store
-
-
-def _name_of(definition: str) -> str:
-    """The name predictions are stored under; a user's `module:name` or `file.py:name` is loaded to learn it."""
-    if ":" not in definition:
-        return definition
-    from headrace.definitions import load_definition
-
-    return load_definition(definition).name
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _show(found: Answer) -> None:

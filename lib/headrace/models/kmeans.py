@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.errors import DefinitionError, nearest
-from headrace.models.learner import Contribution, Fitted, not_finite
+from headrace.models.learner import Contribution, Fitted, require_finite
 from headrace.models.moments import Floats, added, centred, no_products, products, rows_counted
 from headrace.models.samples import in_order
 
@@ -121,7 +121,7 @@ class KMeans:
 
     def score(self, parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         """The cluster number of each row, int32; of centres equally near, the first, as in Spark ML."""
-        nearest_centre, _ = _nearest(parameters, inputs)
+        nearest_centre, _ = _nearest(parameters, _usable_unit(parameters, inputs))
         return {"cluster": np.array(parameters["labels"], dtype=np.int32)[nearest_centre]}
 
     def empty(self, parameters: Mapping[str, Any]) -> Contribution:
@@ -130,11 +130,10 @@ class KMeans:
 
     def contribution(self, parameters: Mapping[str, Any], samples: npt.NDArray[Any]) -> Contribution:
         """For each centre the exact count, sums and sums of products of the scaled entities nearest to it."""
-        rows = np.asarray(samples, dtype=np.float64)
-        counted = rows_counted(_to_unit(parameters, rows))
-        rows = rows[counted]
-        nearest_centre, _ = _nearest(parameters, rows)
-        scaled = _to_unit(parameters, rows)
+        scaled = _to_unit(parameters, np.asarray(samples, dtype=np.float64))
+        counted = rows_counted(scaled)
+        scaled = scaled[counted]
+        nearest_centre, _ = _nearest(parameters, scaled)
         each = [products(scaled[nearest_centre == centre]) for centre in range(len(parameters["centers"]))]
         return {"products": each, "skipped": int(len(counted) - counted.sum())}
 
@@ -158,7 +157,7 @@ class KMeans:
 
     def distances(self, parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> Floats:
         """The distance of each row to its nearest centre, in scaled coordinates."""
-        return _nearest(parameters, inputs)[1]
+        return _nearest(parameters, _usable_unit(parameters, inputs))[1]
 
 
 @contextmanager
@@ -210,22 +209,23 @@ def _unscaled(parameters: Mapping[str, Any], names: Sequence[str]) -> tuple[Floa
     return low + np.array(parameters["centers"], dtype=np.float64)[:, at] * (high - low), low, high
 
 
-def _nearest(parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> tuple[npt.NDArray[np.intp], Floats]:
-    """Index of the nearest centre, the first of equally near ones, and the distance to it."""
-    rows = np.asarray(inputs, dtype=np.float64)
-    finite = np.isfinite(rows).all(axis=0)
-    if not finite.all():
-        where = parameters["features"][int(np.argmin(finite))]
-        raise not_finite("k-means", where, "a null or a number that is not finite")
-    scaled = _to_unit(parameters, rows)
-    best = np.zeros(len(rows), dtype=np.intp)
-    least = np.full(len(rows), np.inf)
+def _nearest(parameters: Mapping[str, Any], scaled: Floats) -> tuple[npt.NDArray[np.intp], Floats]:
+    """Index of the centre nearest to each scaled row, the first of equally near ones, and the distance to it."""
+    best = np.zeros(len(scaled), dtype=np.intp)
+    least = np.full(len(scaled), np.inf)
     # One centre at a time: rows x centres x features at once need not fit in memory.
     for index, centre in enumerate(parameters["centers"]):
         squared = reduce(add, ((scaled[:, i] - c) ** 2 for i, c in enumerate(centre)))
         nearer = squared < least
         best[nearer], least[nearer] = index, squared[nearer]
     return best, np.sqrt(least)
+
+
+def _usable_unit(parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> Floats:
+    """The rows scaled; InputError for a number that is not finite."""
+    rows = np.asarray(inputs, dtype=np.float64)
+    require_finite("k-means", parameters["features"], rows)
+    return _to_unit(parameters, rows)
 
 
 def _to_unit(parameters: Mapping[str, Any], rows: Floats) -> Floats:

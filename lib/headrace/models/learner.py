@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
 from headrace.errors import InputError
@@ -74,6 +75,13 @@ class Learner(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """A JSON value of the learner and its settings, part of the definition's hash."""
+
+
+def require_finite(learner: str, features: Sequence[str], rows: npt.NDArray[np.float64]) -> None:
+    """InputError, naming the first feature that has one, for a null or a number that is not finite."""
+    finite = np.isfinite(rows).all(axis=0)
+    if not finite.all():
+        raise not_finite(learner, features[int(np.argmin(finite))], "a null or a number that is not finite")
 
 
 def not_finite(learner: str, name: str, found: str) -> InputError:

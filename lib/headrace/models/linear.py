@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from headrace.errors import DefinitionError, InputError
 from headrace.models.contribution import contributed
-from headrace.models.learner import Contribution, Fitted, not_finite
+from headrace.models.learner import Contribution, Fitted, require_finite
 from headrace.models.moments import Floats, added, centred, no_products, products, rows_counted
 from headrace.models.samples import in_order, usable
 
@@ -118,10 +118,9 @@ class LinearRegression:
         from pyspark.sql import functions as F
 
         names = [*self.features, target]
-        made = [f(F.col(name)).alias(f"{what}{i}") for i, name in enumerate(names) for what, f in _moments()]
-        seen = numbers.agg(*made).first()
+        seen = numbers.agg(*(F.avg(name) for name in names), *(F.stddev_pop(name) for name in names)).first()
         assert seen is not None  # noqa: S101 - an aggregate without keys has one row
-        means, scales = ([float(seen[f"{what}{i}"]) for i in range(len(names))] for what in ("mean", "scale"))
+        means, scales = list(seen[: len(names)]), list(seen[len(names) :])
         for name, scale in zip(names, scales, strict=True):
             if scale == 0:
                 raise InputError(
@@ -161,10 +160,7 @@ class LinearRegression:
     def score(self, parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         """The expected target of each row, float64. Raises InputError for a number that is not finite."""
         rows = np.asarray(inputs, dtype=np.float64)
-        finite = np.isfinite(rows).all(axis=0)
-        if not finite.all():
-            where = parameters["features"][int(np.argmin(finite))]
-            raise not_finite("linear regression", where, "a null or a number that is not finite")
+        require_finite("linear regression", parameters["features"], rows)
         scaled = (rows - np.array(parameters["mean"])) / np.array(parameters["scale"])
         # Column by column: BLAS adds in another order for one row than for many.
         terms = (scaled[:, i] * c for i, c in enumerate(parameters["coefficients"]))
@@ -202,12 +198,6 @@ class LinearRegression:
         coefficients = np.linalg.solve(normal, covariance[:-1, -1] / size) / size
         intercept = float(means[-1] - means[:-1] @ coefficients)
         return {**parameters, "coefficients": coefficients.tolist(), "intercept": intercept}
-
-
-def _moments() -> tuple[tuple[str, Any], ...]:
-    from pyspark.sql import functions as F
-
-    return (("mean", F.avg), ("scale", F.stddev_pop))
 
 
 def _metrics(parameters: Mapping[str, Any], covariance: Floats, rows: int, skipped: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -17,18 +17,11 @@ from headrace.errors import InputError, nearest
 from headrace.models.description import learner_from
 from headrace.models.learner import Learner
 from headrace.schemas import Vector
-from headrace.serving.lookup import NoLearner
+from headrace.serving.lookup import NoLearner, Readable
 from headrace.serving.merge import Served, iso
-from headrace.stores.port import ModelItem
 
 MAX_RECORDS = 1000
 _KEPT = 16  # parameters kept solved
-
-
-class Scored(Protocol):
-    """The part of a serving store that scoring uses."""
-
-    def read_model(self, definition: str, generation: int) -> ModelItem | None: ...
 
 
 @dataclass(frozen=True)
@@ -103,7 +96,7 @@ class Scorer:
 class Scoring:
     """Solves each model item once; safe to use from many threads."""
 
-    def __init__(self, store: Scored) -> None:
+    def __init__(self, store: Readable) -> None:
         self._store = store
         self._lock = Lock()
         self._solved: OrderedDict[tuple[str, int, int], Mapping[str, Any]] = OrderedDict()

@@ -14,7 +14,6 @@ from headrace.batch.lease import is_dead
 from headrace.config import Settings
 from headrace.definitions import Definition
 from headrace.errors import (
-    AnswerIsNo,
     DefinitionError,
     Fenced,
     HeadraceError,
@@ -29,6 +28,7 @@ from headrace.speed.contributions import refuse_unstreamable
 from headrace.speed.handover import HANDED, WANTED
 from headrace.speed.ingest import IngestProgress, ingest_stream
 from headrace.speed.metrics import Metrics
+from headrace.speed.served import nothing_served
 from headrace.speed.update import Batch, Update, plan_of
 from headrace.speed.wanted import wanted
 from headrace.stores import Opening
@@ -150,7 +150,7 @@ class Driver:
             log.warning("%s", error)
             return
         if only_once and not champion.generation and not now_wanted:
-            raise AnswerIsNo(f"nothing is served for {name!r} yet", do=f"run it first: headrace run {name}")
+            raise nothing_served(name)
         if now_wanted and self._not_ours.issuperset(now_wanted):
             raise DefinitionError(
                 f"none of the generations {now_wanted} of {name!r} can be counted here",

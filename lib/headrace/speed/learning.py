@@ -16,13 +16,13 @@ from headrace.batch.finished import features_of
 from headrace.batch.train import countable_states, named_bounds
 from headrace.config import Settings
 from headrace.definitions import Definition
-from headrace.errors import AnswerIsNo, DefinitionError, StoreError, StoreUnavailable
+from headrace.errors import DefinitionError, StoreError, StoreUnavailable
 from headrace.models.contribution import contributed
 from headrace.models.learner import Contribution, Learner
-from headrace.registry import Generation, Registry
-from headrace.registry.manifest import require_same
+from headrace.registry import Generation
 from headrace.schemas import Vector
 from headrace.sources.lake import Snapshot, snapshot
+from headrace.speed.served import generation_served
 from headrace.speed.settling import ROUNDS, Plan
 from headrace.stores.port import ModelItem, Store
 
@@ -100,28 +100,21 @@ def refresh(spark: SparkSession, settings: Settings, definition: Definition, sto
             do="events keep a learner of events live by themselves: headrace stream",
         )
     champion = store.champion(definition.name)
-    if not champion.generation:
-        raise AnswerIsNo(
-            f"nothing is served for {definition.name!r} yet", do=f"run it first: headrace run {definition.name}"
-        )
-    generation = Registry(settings.registry).load(definition.name, champion.generation)
-    require_same(
-        definition, generation.manifest, f"train and promote a generation of it first: headrace run {definition.name}"
-    )
+    generation = generation_served(settings, definition, champion)
     seen = snapshot(spark, settings.lake, definition.source.name)
-    found: list[Contribution] = []
-    entities = 0
 
-    def after(standing: ModelItem | None) -> ModelItem | None:
-        nonlocal entities
-        if standing is not None and standing.vector.covers(seen.cut):
-            return None
-        if not found:
-            contribution, entities = of_entities(definition, learner, generation, seen)
-            found.append(contribution)
-        return _item(standing, found[0], seen.cut)
+    def holds_all(standing: ModelItem | None) -> bool:
+        return standing is not None and standing.vector.covers(seen.cut)
 
-    written = _guarded(store, definition.name, champion.generation, after)
+    if holds_all(store.read_model(definition.name, champion.generation)):
+        return Refreshed(champion.generation, written=False, entities=0, vector=seen.cut)
+    contribution, entities = of_entities(definition, learner, generation, seen)
+    written = _guarded(
+        store,
+        definition.name,
+        champion.generation,
+        lambda standing: None if holds_all(standing) else _item(standing, contribution, seen.cut),
+    )
     return Refreshed(champion.generation, written, entities, seen.cut)
 
 

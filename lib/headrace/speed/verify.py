@@ -15,14 +15,14 @@ from headrace.batch.train import countable_states
 from headrace.config import Settings
 from headrace.definitions import Definition
 from headrace.definitions.load import ship_by_value
-from headrace.errors import AnswerIsNo, ChampionMoved
-from headrace.registry import Generation, Registry
-from headrace.registry.manifest import require_same
+from headrace.errors import ChampionMoved
+from headrace.registry import Generation
 from headrace.schemas import HISTORY, META_COLUMNS, Vector
 from headrace.sources.lake import snapshot
 from headrace.speed.counting import merged
 from headrace.speed.lake_wait import LAKE_WAIT_S, await_lake
 from headrace.speed.ranges import between
+from headrace.speed.served import generation_served
 from headrace.speed.verify_model import model_finding
 from headrace.stores import Opening
 from headrace.stores.port import Champion
@@ -85,13 +85,7 @@ def verify(
     store = opening.open()
     try:
         champion = store.champion(definition.name)
-        if not champion.generation:
-            raise AnswerIsNo(
-                f"nothing is served for {definition.name!r} yet", do=f"run it first: headrace run {definition.name}"
-            )
-        generation = Registry(settings.registry).load(definition.name, champion.generation)
-        do = f"train and promote a generation of it first (headrace run {definition.name}), or verify with the old"
-        require_same(definition, generation.manifest, do)
+        generation = generation_served(settings, definition, champion, ", or verify with the old")
         # Before the items: they may only have counted more since.
         progress = store.progress(definition.name, champion.generation)
         cut = Vector.from_json(generation.manifest.cut)

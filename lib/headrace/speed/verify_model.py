@@ -14,7 +14,7 @@ from headrace.registry import Generation
 from headrace.schemas import HISTORY, META_COLUMNS, Vector
 from headrace.sources.lake import Snapshot, snapshot
 from headrace.speed.lake_wait import await_lake
-from headrace.speed.learning import of_entities
+from headrace.speed.learning import contribution_of, of_entities
 from headrace.speed.ranges import between
 from headrace.stores.port import ModelItem
 
@@ -56,10 +56,9 @@ def model_finding(
         columns = [*definition.source.schema.names, *META_COLUMNS]
         until = replace(seen, events=between(seen.events.select(*columns), Vector(), reached))
         recomputed, _ = of_entities(definition, learner, generation, until)
-    served = item.contribution if item is not None else encode(learner.empty(generation.theta()["learner"])).decode()
-    if encode(recomputed).decode() == served:
-        return None
-    return {"entity": _KEY, "finding": "mismatched", "served": served, "recomputed": encode(recomputed).decode()}
+    held = contribution_of(item) if item is not None else learner.empty(generation.theta()["learner"])
+    served, again = (encode(contribution).decode() for contribution in (held, recomputed))
+    return None if again == served else {"entity": _KEY, "finding": "mismatched", "served": served, "recomputed": again}
 
 
 def _of_events(
