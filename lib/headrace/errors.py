@@ -62,6 +62,10 @@ class AnswerIsNo(HeadraceError):
     exit_code = 1
 
 
+class StartAgain(TransientError):
+    """This process cannot go on, such as for want of disk; one that is started later may."""
+
+
 class ConfigError(TerminalError):
     """A configuration key or value that is not understood."""
 

@@ -12,9 +12,20 @@ from streamed import FIELDS, World, stopped_clock, wait_for
 
 from headrace import Field
 from headrace.batch.ingest import ingest
-from headrace.errors import IngestFenced, InputError, OverlapError, RetentionGap, SchemaError, StreamRecreated
+from headrace.errors import (
+    IngestFenced,
+    InputError,
+    OverlapError,
+    RetentionGap,
+    SchemaError,
+    StartAgain,
+    StreamRecreated,
+    TransientError,
+)
+from headrace.schemas import Vector
 from headrace.schemas.lake import events_path
 from headrace.sources.kafka import Broker
+from headrace.speed.restarting import KeptLanding
 
 pytestmark = [pytest.mark.spark, pytest.mark.kafka]
 
@@ -278,6 +289,55 @@ def test_added_partitions_are_read_from_their_beginning(world):
     assert ingesting.exception() is None
     world.send(range(30, 40), partitions=4)
     assert world.run().rows == 10
+    world.assert_equal()
+
+
+def test_landing_is_started_again_after_what_passes_and_ended_by_what_does_not(world):
+    """Also when the failure comes with the first micro-batch after a start."""
+    failures = [TransientError("passing") for _ in range(2)]
+    said = []
+
+    def on_batch(_):
+        if failures:
+            raise failures.pop()
+
+    world.create()
+    kept = KeptLanding(
+        world.spark,
+        world.settings,
+        world.definition(),
+        world.bootstrap,
+        on_batch=on_batch,
+        say=said.append,
+        allow_gap=False,
+        disjoint=False,
+    )
+    kept.start()
+
+    def landed():
+        kept.tend()
+        return kept.covers(head())
+
+    def head():
+        topic = world.broker.topic(world.name)
+        return Vector.of(topic.incarnation, {p: end for p, (_, end) in world.broker.held(topic).items()})
+
+    try:
+        world.send(range(10))
+        wait_for(landed)
+        world.send(range(10, 15))
+        wait_for(landed)
+        world.send(range(15, 20))
+        wait_for(landed)
+        assert not failures
+        assert said.count("landing is started again: passing") == 2
+        world.assert_equal()
+        failures.append(StartAgain("no room"))
+        world.send([20])
+        with pytest.raises(StartAgain, match="no room"):
+            wait_for(landed)
+    finally:
+        kept.stop()
     world.assert_equal()
 
 

@@ -12,6 +12,7 @@ from headrace.errors import (
     InputError,
     RetentionGap,
     SchemaError,
+    StartAgain,
     StreamRecreated,
     TerminalError,
     TransientError,
@@ -31,7 +32,7 @@ _CONFLICTS = (
 _CAUSES: tuple[tuple[tuple[str, ...], Callable[[str], HeadraceError]], ...] = (
     (
         ("No space left on device", "Disk quota exceeded", "File too large"),
-        lambda _: TransientError(
+        lambda _: StartAgain(
             "the disk is full",
             do="free space under the `home` setting and in Spark's local folder, then run again: what was "
             "committed stays, and the rest is written again",
@@ -96,7 +97,7 @@ _CAUSES: tuple[tuple[tuple[str, ...], Callable[[str], HeadraceError]], ...] = (
     ),
     (
         ("Py4JNetworkError", "Answer from Java side is empty", "Error while sending or receiving"),
-        lambda _: TransientError("the Spark process is gone", do="look for memory kills (dmesg), then run again"),
+        lambda _: StartAgain("the Spark process is gone", do="look for memory kills (dmesg), then run again"),
     ),
 )
 

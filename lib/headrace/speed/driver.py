@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
@@ -26,8 +25,9 @@ from headrace.schemas import Vector
 from headrace.sources.kafka import Broker
 from headrace.speed.contributions import refuse_unstreamable
 from headrace.speed.handover import HANDED, WANTED
-from headrace.speed.ingest import IngestProgress, ingest_stream
+from headrace.speed.ingest import IngestProgress
 from headrace.speed.metrics import Metrics
+from headrace.speed.restarting import KeptLanding, Pause, first_line
 from headrace.speed.served import nothing_served
 from headrace.speed.update import Batch, Update, plan_of
 from headrace.speed.wanted import wanted
@@ -37,28 +37,11 @@ from headrace.stores.port import Progress, Store
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from headrace.speed.ingest import Ingesting
 
 log = logging.getLogger(__name__)
 Only = Literal["ingest", "update"]
 Say = Callable[[str], None]
 Clock = Callable[[], datetime]
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
-_FAILURES = 10  # in a row, of a query whose failure has no name
-
-
-@dataclass
-class Pause:
-    """When a query that failed is started again: after twice the time each time it fails without counting."""
-
-    until: float = 0.0
-    seconds: float = _FIRST_PAUSE_S
-    failures: int = 0
-
-    def again(self) -> None:
-        self.until = monotonic() + self.seconds
-        self.seconds = min(2 * self.seconds, _LONGEST_PAUSE_S)
-        self.failures += 1
 
 
 class Driver:
@@ -89,7 +72,7 @@ class Driver:
         self._running: dict[int, Update] = {}
         self._pauses: dict[int, Pause] = {}
         self._not_ours: set[int] = set()
-        self._ingesting: Ingesting | None = None
+        self._landing: KeptLanding | None = None
 
     def run(
         self,
@@ -110,13 +93,16 @@ class Driver:
         try:
             with Broker(self._settings.kafka, self._bootstrap) as broker:
                 if only != "update":
-                    self._ingest(allow_gap=allow_gap, disjoint=disjoint)
+                    self._landing = self._kept_landing(allow_gap=allow_gap, disjoint=disjoint)
+                    self._landing.start()
                 while not stop.is_set():
                     began = monotonic()
                     if only != "ingest":
                         self._tend(store, only_once=until_idle)
+                    if self._landing is not None:
+                        self._landing.tend()
                     try:
-                        idle = self._hear(broker, ingests=only != "update", updates=only != "ingest")
+                        idle = self._hear(broker, updates=only != "ingest")
                     except TransientError as error:
                         log.warning("%s", error)
                         idle = False
@@ -160,7 +146,7 @@ class Driver:
 
     def _start(self, store: Store, generation: int, *, is_champion: bool) -> None:
         pause = self._pauses.setdefault(generation, Pause())
-        if generation in self._running or generation in self._not_ours or monotonic() < pause.until:
+        if generation in self._running or generation in self._not_ours or not pause.is_over:
             return
         try:
             sealed = Registry(self._settings.registry).load(self._definition.name, generation)
@@ -185,7 +171,7 @@ class Driver:
         except TransientError as error:
             log.warning("generation %d cannot be counted yet: %s", generation, error)
             update.stop()
-            pause.again()
+            pause.after(error)
             return
         except HeadraceError as error:
             update.stop()
@@ -212,14 +198,9 @@ class Driver:
             if owner != WANTED and not is_dead(owner):
                 raise failure
             return
-        if isinstance(failure, HeadraceError) and not isinstance(failure, TransientError):
-            raise failure
-        pause = self._pauses[generation]
-        pause.again()
-        if not isinstance(failure, HeadraceError) and pause.failures > _FAILURES:
-            raise failure
+        self._pauses[generation].after(failure)
         log.warning("generation %d is started again: %s", generation, failure)
-        self._say(f"generation {generation} is started again: {str(failure).splitlines()[0]}")
+        self._say(f"generation {generation} is started again: {first_line(failure)}")
 
     def _updated(self, batch: Batch) -> None:
         self._pauses[batch.generation] = Pause()
@@ -230,24 +211,23 @@ class Driver:
         self._running.pop(generation).stop()
 
     # -- the stream ---------------------------------------------------------------------------
-    def _ingest(self, *, allow_gap: bool, disjoint: bool) -> None:
-        self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", "ingest")
-        self._ingesting = ingest_stream(
+    def _kept_landing(self, *, allow_gap: bool, disjoint: bool) -> KeptLanding:
+        return KeptLanding(
             self._spark,
             self._settings,
             self._definition,
             self._bootstrap,
+            on_batch=self._ingested,
+            say=self._say,
             allow_gap=allow_gap,
             disjoint=disjoint,
-            on_batch=self._ingested,
         )
-        self._say(f"landing stream {self._definition.source.name}")
 
     def _ingested(self, progress: IngestProgress) -> None:
         self._metrics.ingested(progress)
         log.info("landed %d rows, %s quarantined, in %.2f s", progress.rows, progress.quarantined, progress.seconds)
 
-    def _hear(self, broker: Broker, *, ingests: bool, updates: bool) -> bool:
+    def _hear(self, broker: Broker, *, updates: bool) -> bool:
         """Look where the stream ends; whether everything up to there is landed and counted."""
         heard_at = self._clock()
         topic = broker.topic(self._definition.source.name)
@@ -261,18 +241,15 @@ class Driver:
                 update.fail(error)
             self._metrics.heard(generation, update.lag)
             idle = idle and not any(update.lag.values())
-        if ingests and self._ingesting is not None:
-            failure = self._ingesting.exception()
-            if failure is not None:
-                raise failure
-            idle = idle and self._ingesting.landed.covers(Vector.of(topic.incarnation, head))
+        if self._landing is not None:
+            idle = idle and self._landing.covers(Vector.of(topic.incarnation, head))
         return idle
 
     def _end(self) -> None:
         for generation in list(self._running):
             self._drop(generation)
-        if self._ingesting is not None:
-            self._ingesting.stop()
+        if self._landing is not None:
+            self._landing.stop()
 
 
 def _owner(progress: Progress | None) -> str | None:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from headrace.config import Settings
 from headrace.definitions import Definition
-from headrace.errors import Fenced, HeadraceError
+from headrace.errors import Fenced, HeadraceError, StartAgain
 from headrace.registry import Generation
 from headrace.registry.manifest import require_same
 from headrace.registry.promotion import view
 from headrace.schemas import HISTORY, Vector
+from headrace.sources.failures import explained
 from headrace.sources.kafka import Broker, Topic, check_retention, check_topic, stream_records
 from headrace.sources.payloads import good
 from headrace.speed.arrivals import decoded_by
@@ -129,9 +130,14 @@ class Update:
     @property
     def failure(self) -> Exception | None:
         """What ended the query, if anything did."""
-        if self._failure is not None:
+        if isinstance(self._failure, HeadraceError):
             return self._failure
-        return self._query.exception() if self._query is not None and not self._query.isActive else None
+        raised = self._failure
+        if raised is None and self._query is not None and not self._query.isActive:
+            raised = self._query.exception()
+        named = explained(raised) if raised is not None else None
+        # Of other failures the next start finds out what they were.
+        return named if isinstance(named, StartAgain) else raised
 
     def fail(self, error: Exception) -> None:
         """Have the query examined for what happened beside it."""
