@@ -20,6 +20,7 @@ from headrace.batch.lease import owner_name
 from headrace.batch.promote import promote
 from headrace.batch.run import publish_on_base
 from headrace.batch.train import train
+from headrace.cli.stream import SPARK as STREAMING
 from headrace.config import Settings
 from headrace.definitions import Definition, Field, Schema, Stream
 from headrace.local.engines import running
@@ -127,7 +128,7 @@ def place(work: Path) -> Iterator[Place]:
             [f"home={work}", f"kafka.bootstrap={kafka}", f"store.endpoint={dynamodb}", "spark.driver_memory=3g"],
             "local",
         )
-        spark = open_session(settings, "bench", ("delta", "kafka-source"))
+        spark = open_session(settings, "bench", ("delta", "kafka-source"), STREAMING)
         stack.callback(spark.stop)
         history = work / "history.csv"
         rows = (f"u{n},2025-01-{1 + n % 28:02d} 10:00:00,{n % 7}.5\n" for n in range(0, USERS, 2))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from kafka import TopicPartition
 from pyspark.sql import SparkSession
 from tapped import Oracle, events, history_file, send, settings_of, taps
 
@@ -19,11 +20,12 @@ from headrace.batch.run import publish_on_base
 from headrace.batch.train import train
 from headrace.config import Settings
 from headrace.definitions import Definition
-from headrace.errors import Fenced
+from headrace.errors import Fenced, RetentionGap, StreamRecreated
 from headrace.registry import Generation, Registry
 from headrace.schemas import Vector
 from headrace.sources.kafka import Broker
 from headrace.speed.handover import Waiting, promote
+from headrace.speed.ingest import ingest_stream
 from headrace.speed.update import Batch, Update, plan_of
 from headrace.stores import Opening
 from headrace.stores.port import Store
@@ -85,8 +87,44 @@ class Place:
             owner=owner or owner_name(),
             on_batch=self.batches.append,
         )
-        update.start(generation.manifest.as_of)
+        try:
+            update.start(generation.manifest.as_of)
+        except BaseException:
+            update.stop()
+            raise
         return update
+
+    def count(self, generation: Generation) -> Vector:
+        """Start, count all there is, stop."""
+        update = self.update(generation)
+        try:
+            return self.settle(update)
+        finally:
+            update.stop()
+
+    def land(self, *, allow_gap: bool = False) -> int:
+        """Land all there is; the rows landed."""
+        ingesting = ingest_stream(
+            self.spark, self.settings, self.definition, self.bootstrap, until_idle=True, allow_gap=allow_gap
+        )
+        assert ingesting.await_termination(60)
+        ingesting.stop()
+        assert ingesting.exception() is None
+        return ingesting.total.rows
+
+    def lose(self, partition: int, before: int) -> None:
+        place = TopicPartition(self.definition.source.name, partition)
+        self.broker._admin.delete_records({place: before})
+
+    def recreate(self) -> None:
+        """Delete the topic and make it anew."""
+        name = self.definition.source.name
+        former = self.broker.topic(name).incarnation
+        self.broker._admin.delete_topics([name])
+        deadline = time.monotonic() + 30
+        while self.broker.create(name, 1).incarnation == former:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
 
     def settle(self, update: Update, seconds: float = 90) -> Vector:
         """Wait until everything the topic holds is counted."""
@@ -239,3 +277,41 @@ class Dying:
 
         store.advance = advance  # type: ignore[method-assign]
         return store
+
+
+def test_what_landing_gave_up_is_passed_over_and_what_the_lake_holds_is_counted(place: Place) -> None:
+    """First the head of the topic is lost before it landed, then the topic is deleted and made anew."""
+    definition = taps(f"taps_{uuid.uuid4().hex[:8]}")
+    name = definition.source.name
+    file = history_file(place.settings.home.parent / "lost.csv", events(100, seed=41))
+    landed = ingest(place.spark, place.settings, definition, file, now=now())
+    place.broker.create(name, 1)
+    own = replace(
+        place, definition=definition, oracle=Oracle(definition, place.broker, file, landed.sha256), batches=[]
+    )
+    first = own.champion()
+    send(own.broker, name, events(50, seed=42))
+    own.lose(0, 20)
+    with pytest.raises(RetentionGap, match=r"partition 0: \[0, 20\)"):
+        own.update(first)
+    assert own.land() == 30
+    vector = own.count(first)
+    assert vector.get((own.broker.topic(name).incarnation, "0")) == 50
+    own.oracle.check(own.store, own.settings.registry)
+
+    send(own.broker, name, events(40, seed=43))
+    assert own.land() == 40
+    own.oracle.check(own.store, own.settings.registry)  # which reads the events of the life that ends now
+    former = own.broker.topic(name).incarnation
+    own.recreate()
+    send(own.broker, name, events(30, seed=44))
+    with pytest.raises(StreamRecreated):
+        own.update(first)
+    with pytest.raises(StreamRecreated):
+        own.land()
+    assert own.land(allow_gap=True) == 30
+    for generation in (first, own.published(base=first)):
+        vector = own.count(generation)
+        assert vector.get((former, "0")) == 90
+        assert vector.get((own.broker.topic(name).incarnation, "0")) == 30
+        own.oracle.check(own.store, own.settings.registry)

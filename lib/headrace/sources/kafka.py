@@ -245,8 +245,8 @@ def check_topic(topic_now: Topic, incarnation: str) -> None:
             f"topic {topic_now.name!r} was deleted and made anew: its offsets mean other events now",
             found=f"topic id {topic_now.incarnation}",
             expected=incarnation,
-            do="give the new topic a stream name of its own, or train a new generation, which counts the new life "
-            "of the topic from its beginning",
+            do="go on with the new life by headrace stream --allow-gap, which notes in the lake's gaps where the "
+            "former was left; or give the new topic a stream name of its own",
         )
 
 

@@ -18,7 +18,7 @@ from headrace.errors import Fenced, HeadraceError, StartAgain
 from headrace.registry import Generation
 from headrace.registry.manifest import require_same
 from headrace.registry.promotion import view
-from headrace.schemas import HISTORY, Vector
+from headrace.schemas import Vector
 from headrace.sources.failures import explained
 from headrace.sources.kafka import Broker, Topic, check_retention, check_topic, stream_records
 from headrace.sources.payloads import good
@@ -102,8 +102,6 @@ class Update:
         self._broker.__enter__()
         self._topic = topic = self._broker.topic(definition.source.name)
         self._progress = self._store.take_over(definition.name, self.plan.generation, self._owner, self.plan.cut, as_of)
-        for incarnation in {i for i, _ in self._progress.vector if i != HISTORY}:
-            check_topic(topic, incarnation)
         held = self._broker.held(topic)
         for interval in backlog(
             self._spark, self._settings, self.plan, self._opening, topic=topic, held=held, counted=self.vector
