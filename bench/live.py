@@ -80,8 +80,8 @@ class Place:
     def opening(self) -> Opening:
         return Opening(self.settings.store, self.settings.store.endpoint, 60)
 
-    def update(self, on_batch) -> Update:
-        """The speed layer's query, counting."""
+    def update(self, on_batch, items: str | None = None) -> Update:
+        """The speed layer's query, counting; items: the endpoint of the store that executors write to, if another."""
         store = self.opening.open()
         plan = plan_of(CLICKS, self.generation, store)
         store.close()
@@ -94,6 +94,8 @@ class Place:
             owner=owner_name(),
             on_batch=on_batch,
         )
+        if items is not None:
+            made._opening = replace(self.opening, endpoint=items)
         made.start(self.generation.manifest.as_of)
         return made
 

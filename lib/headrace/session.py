@@ -35,6 +35,7 @@ _LOCAL = {
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.ui.retainedExecutions": "1",
     "spark.ui.showConsoleProgress": "false",
+    "spark.python.daemon.module": "headrace.python_workers",
 }
 
 

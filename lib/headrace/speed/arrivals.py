@@ -78,11 +78,11 @@ def decoded_by(definition: Definition, records: DataFrame, incarnation: str, max
 
 
 @contextmanager
-def arrived(records: DataFrame, definition: Definition, incarnation: str, max_ahead_s: int) -> Iterator[Arrivals]:
-    """Decode a micro-batch of `sources.kafka.stream_records`, read once and given back at the end of the block."""
+def arrived(decoded: DataFrame) -> Iterator[Arrivals]:
+    """A micro-batch of records as `decoded_by` gives them, read once and given back at the end of the block."""
     from pyspark import StorageLevel
 
-    decoded = decoded_by(definition, records, incarnation, max_ahead_s).persist(StorageLevel.MEMORY_AND_DISK)
+    decoded = decoded.persist(StorageLevel.MEMORY_AND_DISK)
     try:
         yield _counted(decoded)
     finally:

@@ -19,6 +19,7 @@ from headrace.sinks.lake import refuse_changed_schema
 from headrace.sources.failures import explained
 from headrace.sources.kafka import Broker, check_retention, check_topic, stream_records
 from headrace.sources.lake import landed_logs
+from headrace.speed.arrivals import decoded_by
 from headrace.speed.checkpoints import end_of, fresh_checkpoint
 from headrace.speed.gaps import beginning, note_gaps
 from headrace.speed.lander import IngestProgress, Lander, Start
@@ -114,12 +115,12 @@ class Ingesting:
         self._on_batch = on_batch
         self._checkpoint = fresh_checkpoint(settings.home / "checkpoints" / "ingest" / name)
         landing = Landing(self._spark, settings.lake, name, self._topic.incarnation, owner=self._checkpoint.name)
-        self._lander = Lander(
-            settings, self._definition, self._broker, landing, self._start, on_step=on_step, clock=clock
-        )
+        self._lander = Lander(settings, self._broker, landing, self._start, on_step=on_step, clock=clock)
         kafka, offsets = settings.kafka, self._start.offsets
         records = stream_records(self._spark, kafka, self._bootstrap, self._topic, offsets, headers=True)
-        writing = records.writeStream.foreachBatch(self._micro_batch)
+        # Decoded by the query itself, which builds that plan once; a micro-batch would build it each time.
+        decoded = decoded_by(self._definition, records, self._topic.incarnation, kafka.max_ahead_s)
+        writing = decoded.writeStream.foreachBatch(self._micro_batch)
         writing = writing.queryName(f"ingest {name} {self._checkpoint.name}")
         writing = writing.option("checkpointLocation", str(self._checkpoint))
         interval_ms = round(settings.stream.ingest_interval_s * 1000)
@@ -186,12 +187,12 @@ class Ingesting:
             named = found
         return explained(error) or named or error
 
-    def _micro_batch(self, records: DataFrame, number: int) -> None:
+    def _micro_batch(self, decoded: DataFrame, number: int) -> None:
         with self._busy:
             if self._stopping:
                 return  # the checkpoint is never read again, and the lake says that nothing of this landed
             try:
-                progress = self._lander.land(records, end_of(self._checkpoint, self._topic.name, number))
+                progress = self._lander.land(decoded, end_of(self._checkpoint, self._topic.name, number))
                 self.total += progress
                 if progress.batches:
                     self._on_batch(progress)

@@ -10,7 +10,6 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from headrace.config import Settings
-from headrace.definitions import Definition
 from headrace.errors import HeadraceError, OverlapError
 from headrace.schemas import Vector
 from headrace.sources.kafka import Broker, Topic, check_topic
@@ -75,7 +74,6 @@ class Lander:
     def __init__(
         self,
         settings: Settings,
-        definition: Definition,
         broker: Broker,
         landing: Landing,
         start: Start,
@@ -85,7 +83,6 @@ class Lander:
     ) -> None:
         self.next = dict(start.offsets)
         self._settings = settings
-        self._definition = definition
         self._broker = broker
         self._landing = landing
         self._start = start
@@ -98,8 +95,8 @@ class Lander:
     def landed(self) -> Vector:
         return Vector.of(self._topic.incarnation, self.next)
 
-    def land(self, records: DataFrame, end: Mapping[int, int]) -> IngestProgress:
-        """Land the records of a micro-batch that had not landed. end: the offsets after it.
+    def land(self, decoded: DataFrame, end: Mapping[int, int]) -> IngestProgress:
+        """Land the decoded records of a micro-batch that had not landed. end: the offsets after it.
 
         Raises StreamRecreated, OverlapError and IngestFenced, the last perhaps after bad records were quarantined,
         which the driver that fenced this one removes.
@@ -107,7 +104,7 @@ class Lander:
         began = monotonic()
         if all(n <= self.next.get(p, 0) for p, n in end.items()):
             return IngestProgress(landed=self.landed, lag=self._lag())  # a query's first batch may be empty
-        with arrived(records, self._definition, self._topic.incarnation, self._settings.kafka.max_ahead_s) as batch:
+        with arrived(decoded) as batch:
             # What was read before this look is of this life of the topic.
             check_topic(self._broker.topic(self._topic.name), self._topic.incarnation)
             new = batch.beyond(self.next)

@@ -110,10 +110,13 @@ class Update:
         start = {partition: self.vector.get((topic.incarnation, str(partition)), 0) for partition in topic.partitions}
         check_retention(held, start, topic)
         self._begun = self.vector
-        records = stream_records(self._spark, self._settings.kafka, self._bootstrap, topic, start)
+        kafka = self._settings.kafka
+        records = stream_records(self._spark, kafka, self._bootstrap, topic, start)
+        # Decoded by the query itself, which builds that plan once; a micro-batch would build it each time.
+        events = good(decoded_by(definition, records, topic.incarnation, kafka.max_ahead_s))
         interval_ms = round(self._settings.stream.update_interval_s * 1000)
         self._query = (
-            records.writeStream.foreachBatch(self._micro_batch)
+            events.writeStream.foreachBatch(self._micro_batch)
             .queryName(f"update {definition.name} {self.plan.generation} {self._checkpoint.name[-8:]}")
             .option("checkpointLocation", str(self._checkpoint))
             .trigger(processingTime=f"{interval_ms} milliseconds")
@@ -176,7 +179,7 @@ class Update:
         heard = [at for at, end in self._heard if vector.covers(end)]
         return max(heard, default=self._progress.as_of)
 
-    def _micro_batch(self, records: DataFrame, number: int) -> None:
+    def _micro_batch(self, events: DataFrame, number: int) -> None:
         with self._busy:
             if self._stopping or self._failure is not None:
                 return  # the checkpoint is never read again, and the progress item says it was not counted
@@ -186,11 +189,7 @@ class Update:
                 end = self._end_of(number)
                 if self.vector.covers(end):
                     return  # a query's first micro-batch runs whether there is anything new or not
-                decoded = decoded_by(
-                    self.plan.definition, records, self._topic.incarnation, self._settings.kafka.max_ahead_s
-                )
-                interval = SparkInterval(self.plan, self._opening, good(decoded), start, end)
-                self._count(interval, self._as_of(end))
+                self._count(SparkInterval(self.plan, self._opening, events, start, end), self._as_of(end))
             except HeadraceError as error:
                 # Its driver reads it and ends the query; raised here, Spark would print it with its own stack.
                 self._failure = error
