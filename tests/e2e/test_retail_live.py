@@ -68,13 +68,13 @@ class Shop:
         ends = {p: end for p, (_, end) in self.broker.held(topic).items()}
         for record in self.broker.records(topic, self.read, ends):
             row = json.loads(record.value)
-            if row["customer_id"] and row["description"] is not None:
+            if row["customer_id"] and row["description"]:
                 self.lines.append(
                     {
                         "CustomerID": row["customer_id"],
                         "InvoiceNo": row["invoice"],
-                        "InvoiceDate": pd.Timestamp(row["invoice_date"]).tz_localize(None),
-                        "total": row["quantity"] * row["price"],
+                        "InvoiceDate": pd.to_datetime(row["invoice_date"], format="%m/%d/%Y %H:%M"),
+                        "total": int(row["quantity"]) * float(row["price"]),
                         "log": (topic.incarnation, str(record.partition)),
                         "position": record.offset,
                     }
