@@ -301,8 +301,8 @@ class Scheduler:
 
     def finish(self) -> None:
         """End what still runs; raise what ended otherwise than by being fenced."""
-        for number, done in enumerate(self.done):
-            if not done:
+        for number in range(len(self.done)):
+            while not self.done[number]:  # a handler of what ends it may take steps of its own
                 self.step(number, kill=True)
         for thread in self._threads:
             thread.join(20)

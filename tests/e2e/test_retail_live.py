@@ -53,6 +53,7 @@ class Shop:
     lines: list[dict[str, Any]] = field(default_factory=list)
     read: dict[int, int] = field(default_factory=dict)
     started: list[Streaming] = field(default_factory=list)
+    sending: list[subprocess.Popen[str]] = field(default_factory=list)
     edges: dict[int, Any] = field(default_factory=dict)
 
     def stream(self, *arguments: str) -> Streaming:
@@ -60,7 +61,8 @@ class Shop:
         return self.started[-1]
 
     def replay(self, *arguments: str) -> subprocess.Popen[str]:
-        return self.shell.start("replay", str(self.live), "--to", "purchases", "--json", *arguments)
+        self.sending.append(self.shell.start("replay", str(self.live), "--to", "purchases", "--json", *arguments))
+        return self.sending[-1]
 
     def refresh(self) -> None:
         """Read what the topic holds since the last time."""
@@ -148,6 +150,9 @@ def shop(shell: Shell) -> Iterator[Shop]:
         for one in made.started:
             if one.process.poll() is None:
                 one.kill()
+        for sending in made.sending:
+            if sending.poll() is None:
+                sending.kill()
         store.close()
 
 
