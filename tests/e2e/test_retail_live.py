@@ -213,11 +213,10 @@ def _broken_off(sending: subprocess.Popen[str]) -> None:
 
 def _finish(shop: Shop, retraining: list[subprocess.Popen[str]]) -> None:
     """Wait for runs that were begun, beside a driver that lets their candidates catch up."""
-    waiting = [one for one in retraining if one.poll() is None]
-    beside = shop.stream() if waiting and shop.started[-1].process.poll() is not None else None
-    for one in waiting:
+    beside = shop.stream() if retraining and shop.started[-1].process.poll() is not None else None
+    for one in retraining:
         out, err = one.communicate(timeout=900)
         assert one.returncode == 0, out + err
+    retraining.clear()
     if beside is not None:
         assert beside.end() == 0
-    assert all(one.returncode == 0 for one in retraining)
