@@ -49,6 +49,7 @@ class Shop:
     broker: Broker
     store: Store
     history: pd.DataFrame
+    past: Path
     live: Path
     lines: list[dict[str, Any]] = field(default_factory=list)
     read: dict[int, int] = field(default_factory=dict)
@@ -63,6 +64,10 @@ class Shop:
     def replay(self, *arguments: str) -> subprocess.Popen[str]:
         self.sending.append(self.shell.start("replay", str(self.live), "--to", "purchases", "--json", *arguments))
         return self.sending[-1]
+
+    def retrain(self) -> subprocess.Popen[str]:
+        """A generation of everything landed, trained, published and promoted."""
+        return self.shell.start("run", "segments", "--retrain", "--input", str(self.past), "--json")
 
     def refresh(self) -> None:
         """Read what the topic holds since the last time."""
@@ -145,7 +150,7 @@ def shop(shell: Shell) -> Iterator[Shop]:
     with Broker(settings.kafka, engines["kafka"]) as broker:
         broker.create("purchases", 4)
         store = open_store(settings.store, engines["dynamodb"])
-        made = Shop(shell, settings, broker, store, lines_by_pandas(past), live)
+        made = Shop(shell, settings, broker, store, lines_by_pandas(past), past, live)
         yield made
         for one in made.started:
             if one.process.poll() is None:
@@ -169,7 +174,7 @@ def test_a_live_month_with_three_generations_and_twenty_kills(
         running = shop.stream()
         running.wait_for("'written'")
         if kill in RETRAINED_AT:
-            retraining.append(shop.shell.start("run", "segments", "--retrain", "--json"))
+            retraining.append(shop.retrain())
         time.sleep(rng.uniform(0, 5))
         assert shop.check(rng.sample(people, 60)) == 60
         running.kill()
@@ -192,7 +197,7 @@ def test_a_live_month_with_three_generations_and_twenty_kills(
     # A last batch run: thresholds of everything, which is the published result.
     shop.stream()
     shop.started[-1].wait_for("counting generation")
-    shop.shell.run("run", "segments", "--retrain", timeout=900)
+    _finish(shop, [shop.retrain()])
     assert shop.started[-1].end() == 0
     shop.quiet()
     oracle = rfm_by_pandas(DATA)

@@ -139,7 +139,8 @@ class Broker:
                 batch_size=1 << 17,
                 compression_type="gzip",
             )
-        self._opened.callback(producer.close)
+        # Once its broker is gone, an idempotent producer would wait for ever for a new producer id.
+        self._opened.callback(producer.close, timeout=_PATIENCE_MS / 1000)
         return producer
 
     def records(self, topic: Topic, start: Mapping[int, int], end: Mapping[int, int]) -> Iterator[ConsumerRecord]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # Which row a record is: `<SHA-256 of the file>:<row>`.
 ROW_HEADER = "headrace-row"
+_LANDING_S = 150.0  # beyond the producer's own delivery time-out of 120 s
 _NOTED_EVERY_S = 1.0
 _IN_FLIGHT = 20_000
 # How long what a killed replay had handed to the network may take to arrive.
@@ -252,7 +253,7 @@ class _Flight:
         if self._producer is None:
             return
         with self._broker.named():
-            self._producer.flush()
+            self._producer.flush(timeout=_LANDING_S)
         self._note(until=0)
         self._ledger.end()
 
