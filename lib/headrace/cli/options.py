@@ -31,8 +31,9 @@ def with_settings(command: F) -> F:
         logging.basicConfig(
             level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
         )
-        for chatty in ("py4j", "kafka"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
+        logging.getLogger("py4j").setLevel(logging.WARNING)
+        # Its client tells every attempt to reach a broker that is gone; what comes of it is told by our own error.
+        logging.getLogger("kafka").setLevel(logging.WARNING if verbose else logging.CRITICAL)
         return command(*args, settings=config.load(assignments, env), **kwargs)
 
     return wrapped  # type: ignore[return-value]

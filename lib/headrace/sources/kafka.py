@@ -18,6 +18,7 @@ from headrace.errors import (
     nearest,
 )
 from headrace.sources.kafka_access import client_options, named_refusals, spark_options
+from headrace.sources.kafka_producer import close_producer, open_producer
 
 if TYPE_CHECKING:
     from kafka import KafkaProducer
@@ -69,7 +70,8 @@ class Broker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._opened.close()
+        with self.named():
+            self._opened.close()
 
     def topic(self, name: str) -> Topic:
         """The topic of that name as it is now. Raises InputError, naming the nearest, when there is none."""
@@ -126,21 +128,9 @@ class Broker:
 
         A record's partition is that of Kafka's own clients: by the hash of its key.
         """
-        from kafka import KafkaProducer
-
         with self.named():
-            producer = KafkaProducer(
-                **self._options,
-                enable_idempotence=True,
-                acks="all",
-                allow_auto_create_topics=False,
-                linger_ms=5,
-                # Large packed batches: the checksum of what is sent is computed in Python.
-                batch_size=1 << 17,
-                compression_type="gzip",
-            )
-        # Once its broker is gone, an idempotent producer would wait for ever for a new producer id.
-        self._opened.callback(producer.close, timeout=_PATIENCE_MS / 1000)
+            producer = open_producer(self._options)
+        self._opened.callback(close_producer, producer)
         return producer
 
     def records(self, topic: Topic, start: Mapping[int, int], end: Mapping[int, int]) -> Iterator[ConsumerRecord]:

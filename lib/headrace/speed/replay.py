@@ -19,6 +19,7 @@ from headrace.local.download import exclusive
 from headrace.sources.files import FileFingerprint
 from headrace.sources.instants import instant_reader
 from headrace.sources.kafka import Broker, Topic, check_topic
+from headrace.sources.kafka_producer import DELIVERY_MS
 from headrace.sources.progress import say, shown
 from headrace.sources.rows import FileRow, rows
 from headrace.speed.ledger import Ledger
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 # Which row a record is: `<SHA-256 of the file>:<row>`.
 ROW_HEADER = "headrace-row"
-_LANDING_S = 150.0  # beyond the producer's own delivery time-out of 120 s
+_LANDING_S = DELIVERY_MS / 1000 + 15
 _NOTED_EVERY_S = 1.0
 _IN_FLIGHT = 20_000
 # How long what a killed replay had handed to the network may take to arrive.
