@@ -104,7 +104,7 @@ class Streaming:
         return self.process.wait(seconds)
 
     def python_workers(self) -> list[psutil.Process]:
-        return self.started_by_it("pyspark", "daemon")
+        return self.started_by_it("headrace.python_workers")
 
     def started_by_it(self, *words: str) -> list[psutil.Process]:
         """Its processes, also those of processes, whose command line has all the words."""
