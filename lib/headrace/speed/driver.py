@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
@@ -25,9 +26,9 @@ from headrace.schemas import Vector
 from headrace.sources.kafka import Broker
 from headrace.speed.contributions import refuse_unstreamable
 from headrace.speed.handover import HANDED, WANTED
-from headrace.speed.ingest import IngestProgress
+from headrace.speed.ingest import Ingesting, IngestProgress, ingest_stream
 from headrace.speed.metrics import Metrics
-from headrace.speed.restarting import KeptLanding, Pause, first_line
+from headrace.speed.restarting import KeptLanding, OnBatch, Pause, first_line
 from headrace.speed.served import nothing_served
 from headrace.speed.update import Batch, Update, plan_of
 from headrace.speed.wanted import wanted
@@ -93,7 +94,8 @@ class Driver:
         try:
             with Broker(self._settings.kafka, self._bootstrap) as broker:
                 if only != "update":
-                    self._landing = self._kept_landing(allow_gap=allow_gap, disjoint=disjoint)
+                    begin = partial(self._ingest, allow_gap=allow_gap, disjoint=disjoint)
+                    self._landing = KeptLanding(begin, on_batch=self._ingested, say=self._say)
                     self._landing.start()
                 while not stop.is_set():
                     began = monotonic()
@@ -211,17 +213,19 @@ class Driver:
         self._running.pop(generation).stop()
 
     # -- the stream ---------------------------------------------------------------------------
-    def _kept_landing(self, *, allow_gap: bool, disjoint: bool) -> KeptLanding:
-        return KeptLanding(
+    def _ingest(self, on_batch: OnBatch, *, allow_gap: bool, disjoint: bool) -> Ingesting:
+        self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", "ingest")
+        ingesting = ingest_stream(
             self._spark,
             self._settings,
             self._definition,
             self._bootstrap,
-            on_batch=self._ingested,
-            say=self._say,
             allow_gap=allow_gap,
             disjoint=disjoint,
+            on_batch=on_batch,
         )
+        self._say(f"landing stream {self._definition.source.name}")
+        return ingesting
 
     def _ingested(self, progress: IngestProgress) -> None:
         self._metrics.ingested(progress)

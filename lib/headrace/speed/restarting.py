@@ -6,19 +6,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING
 
-from headrace.config import Settings
-from headrace.definitions import Definition
 from headrace.errors import HeadraceError, StartAgain, TransientError
 from headrace.schemas import Vector
 from headrace.sources.failures import explained
-from headrace.speed.ingest import Ingesting, IngestProgress, ingest_stream
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+from headrace.speed.ingest import Ingesting, IngestProgress
 
 log = logging.getLogger(__name__)
+OnBatch = Callable[[IngestProgress], None]
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 _FAILURES = 10  # in a row, of a query whose failure has no name
 
@@ -52,44 +47,27 @@ def first_line(failure: Exception) -> str:
 
 
 class KeptLanding:
-    """The landing of a stream for as long as a driver lives; options: as of `speed.ingest.ingest_stream`."""
+    """The landing of a stream for as long as a driver lives.
+
+    begin: starts landing from where the lake ends, telling each micro-batch to the function it is given.
+    """
 
     def __init__(
         self,
-        spark: SparkSession,
-        settings: Settings,
-        definition: Definition,
-        bootstrap: str,
+        begin: Callable[[OnBatch], Ingesting],
         *,
-        on_batch: Callable[[IngestProgress], None],
+        on_batch: OnBatch,
         say: Callable[[str], None],
-        allow_gap: bool,
-        disjoint: bool,
     ) -> None:
-        self._spark = spark
-        self._settings = settings
-        self._definition = definition
-        self._bootstrap = bootstrap
+        self._begin = begin
         self._on_batch = on_batch
         self._say = say
-        self._allow_gap = allow_gap
-        self._disjoint = disjoint
         self._pause = Pause()
         self._running: Ingesting | None = None
 
     def start(self) -> None:
-        """Start landing from where the lake ends; raises what `ingest_stream` raises."""
-        self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", "ingest")
-        self._running = ingest_stream(
-            self._spark,
-            self._settings,
-            self._definition,
-            self._bootstrap,
-            allow_gap=self._allow_gap,
-            disjoint=self._disjoint,
-            on_batch=self._landed,
-        )
-        self._say(f"landing stream {self._definition.source.name}")
+        """Start landing; raises what `begin` raises."""
+        self._running = self._begin(self._landed)
 
     def tend(self) -> None:
         """Start it again if it failed; raises what cannot be mended by that."""

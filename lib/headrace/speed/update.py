@@ -131,8 +131,6 @@ class Update:
     @property
     def failure(self) -> Exception | None:
         """What ended the query, if anything did."""
-        if isinstance(self._failure, HeadraceError):
-            return self._failure
         raised = self._failure
         if raised is None and self._query is not None and not self._query.isActive:
             raised = self._query.exception()
