@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from store_cases import NOW, ONE, SEGMENTS, TTL, TWO, begin, entry, go, publish, served, together, version
 from store_suite import StoreSuite
 
 from headrace.errors import LeaseHeld, StoreError
+from headrace.schemas import Vector
 from headrace.stores.dynamodb import DynamoDBStore
-from headrace.stores.port import LedgerEntry, Store, Version, Write
+from headrace.stores.port import LedgerEntry, Progress, Store, Version, Write
 
 pytestmark = pytest.mark.dynamodb
 
@@ -31,15 +34,23 @@ class TestDynamoDBStore(StoreSuite):
 
 
 class _Interrupted(DynamoDBStore):
-    """Runs `meanwhile` once, after the ledger was read and before what follows from it is written."""
+    """Runs `meanwhile` once, after the ledger or a progress was read and before what follows from it is written."""
 
     meanwhile = staticmethod(lambda: None)
 
     def ledger(self, definition: str) -> list[LedgerEntry]:
         found = super().ledger(definition)
+        self._interrupt()
+        return found
+
+    def progress(self, definition: str, generation: int) -> Progress | None:
+        found = super().progress(definition, generation)
+        self._interrupt()
+        return found
+
+    def _interrupt(self) -> None:
         run, self.meanwhile = self.meanwhile, lambda: None
         run()
-        return found
 
 
 @pytest.fixture
@@ -78,6 +89,18 @@ def test_a_publication_between_reading_and_writing_is_seen_by_the_promote(
     assert go(interrupted, 7).skip == {6}
     store.write_versions(SEGMENTS, 6, [Write("z", version("late"), False)])
     assert served(store) == TWO
+
+
+@pytest.mark.parametrize(
+    "moved", [{"vector": Vector({("topic", "0"): 9})}, {"as_of": NOW + TTL}], ids=lambda moved: next(iter(moved))
+)
+def test_what_was_counted_between_reading_and_taking_over_is_kept(
+    store: DynamoDBStore, interrupted: _Interrupted, moved: dict[str, Any]
+) -> None:
+    standing = store.take_over(SEGMENTS, 1, "one", Vector(), NOW)
+    interrupted.meanwhile = lambda: store.advance(replace(standing, **moved))
+    taken = interrupted.take_over(SEGMENTS, 1, "two", Vector(), NOW)
+    assert taken == replace(standing, **moved, epoch=2, owner="two") == store.progress(SEGMENTS, 1)
 
 
 def test_an_item_that_is_too_big_is_named(store: DynamoDBStore) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from headrace.stores import items
 from headrace.stores.items import Item
-from headrace.stores.port import Lease, Status, padded
+from headrace.stores.port import Lease, Progress, Status, padded
 
 ABSENT: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
 
@@ -16,6 +16,21 @@ def epoch_is(epoch: int) -> dict[str, Any]:
     if epoch == 0:
         return ABSENT
     return {"ConditionExpression": "epoch = :epoch", "ExpressionAttributeValues": {":epoch": items.number(epoch)}}
+
+
+def unmoved(progress: Progress | None) -> dict[str, Any]:
+    """The progress item is the one that was read; None: it does not stand."""
+    if progress is None:
+        return ABSENT
+    return {
+        "ConditionExpression": "epoch = :epoch AND #vector = :vector AND as_of = :as_of",
+        "ExpressionAttributeNames": {"#vector": "vector"},
+        "ExpressionAttributeValues": {
+            ":epoch": items.number(progress.epoch),
+            ":vector": items.vector_text(progress.vector),
+            ":as_of": items.text(progress.as_of.isoformat()),
+        },
+    }
 
 
 def holder_is(lease: Lease) -> dict[str, Any]:

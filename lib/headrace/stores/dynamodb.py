@@ -12,7 +12,7 @@ from typing import Any
 from headrace.errors import StoreError
 from headrace.schemas import Vector
 from headrace.stores import items, publication
-from headrace.stores.conditions import ABSENT, epoch_is, holder_is, status_update, written_before
+from headrace.stores.conditions import ABSENT, epoch_is, holder_is, status_update, unmoved, written_before
 from headrace.stores.connection import Again, Connection
 from headrace.stores.items import speed_of
 from headrace.stores.port import (
@@ -215,19 +215,19 @@ class DynamoDBStore:
         def attempt() -> Progress:
             standing = self.progress(definition, generation)
             taken = publication.taken_over(standing, definition, generation, owner=owner, start=start, as_of=as_of)
-            if not self._put_progress(taken, standing.epoch if standing else 0):
-                raise Again("another driver took over meanwhile")
+            # Not the epoch alone: what its driver counted since it was read would be forgotten.
+            if not self._put_progress(taken, unmoved(standing)):
+                raise Again("the progress moved meanwhile")
             return taken
 
         return self._connection.repeating(attempt, READ_S)
 
     def advance(self, progress: Progress) -> None:
-        if not self._put_progress(progress, progress.epoch):
+        if not self._put_progress(progress, epoch_is(progress.epoch)):
             raise publication.fenced(progress, self.progress(progress.definition, progress.generation))
 
-    def _put_progress(self, progress: Progress, expected_epoch: int) -> bool:
-        """Whether the item stood at that epoch (0: did not stand)."""
-        put = {"TableName": self._table.name, "Item": items.progress_item(progress), **epoch_is(expected_epoch)}
+    def _put_progress(self, progress: Progress, condition: Mapping[str, Any]) -> bool:
+        put = {"TableName": self._table.name, "Item": items.progress_item(progress), **condition}
         return self._table.conditionally("PutItem", put)
 
     # -- the champion and the purge -----------------------------------------------------------
