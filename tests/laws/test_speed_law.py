@@ -6,15 +6,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import event as noted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from speed_world import NOW, Event, Scheduler, Steps, World, history
 
-from headrace.errors import CannotCatchUp, Fenced
+from headrace.errors import CannotCatchUp, ChampionMoved, Fenced
 from headrace.schemas import Vector
 from headrace.serving.lookup import Lookups
 from headrace.speed.handover import Waiting, promote, rollback
+from headrace.speed.wanted import wanted
 
 EVENTS = st.builds(
     Event,
@@ -201,6 +203,31 @@ def test_any_split_gives_the_same_items(data: st.DataObject) -> None:
             {entity: (item.state, item.outputs, item.vector) for entity, item in one.store.scan_speed("plain", 1)}
         )
     assert items[0] == items[1]
+
+
+def test_of_two_hand_overs_at_once_the_later_is_refused_and_what_it_fenced_is_not_counted_on() -> None:
+    """Readers went on to what only the other's generation has counted."""
+    log = ("topic", "0")
+    world = World({log: [Event("a", float(n), None, n) for n in range(4)]})
+    for generation in (1, 2, 3):
+        world.publish(generation, Vector({log: 0}))
+    promote(world.store, "plain", 1, now=NOW, waiting=Waiting(0))
+    for generation, position in ((1, 1), (2, 1), (3, 4)):
+        world.drive(world.store, generation, iter([Vector({log: position})]), f"driver {generation}")
+    others = iter([lambda: promote(world.store, "plain", 3, now=NOW, waiting=Waiting(0))])
+
+    def elapsed() -> float:
+        """Asked as the first wait begins: the champion is read, nothing is fenced yet."""
+        next(others, lambda: None)()
+        return 0.0
+
+    waits = Waiting(6, elapsed=elapsed)
+    with pytest.raises(ChampionMoved, match=r"found generation 3.*expected generation 1"):
+        promote(world.store, "plain", 2, now=NOW, waiting=waits)
+    assert world.store.champion("plain").generation == 3
+    assert never_back(world, world.head()) == world.head()
+    owners = lambda g: p.owner if (p := world.store.progress("plain", g)) else None  # noqa: E731
+    assert wanted(world.store.champion("plain"), world.store.ledger("plain"), owners, ours="other", now=NOW) == [3]
 
 
 def test_the_law_itself_can_fail() -> None:

@@ -11,7 +11,7 @@ from headrace.errors import AnswerIsNo, ChampionMoved, StoreError
 from headrace.registry.promotion import successor
 from headrace.schemas import Vector
 from headrace.stores.port import Champion, LedgerEntry, Progress, Store
-from headrace.stores.publication import not_in_ledger
+from headrace.stores.publication import moved, not_in_ledger
 
 log = logging.getLogger(__name__)
 _ATTEMPTS = 10
@@ -26,7 +26,8 @@ def promote(
     fence: the progress of the champion before, which must stand still until readers have moved. What it had counted
     is owed: until this generation has too, answers say that they are stale.
     Raises StoreError for a generation that is not whole in this table, AnswerIsNo for one that was closed,
-    ChampionMoved when others keep changing the champion, Fenced when the fence does not stand.
+    ChampionMoved when others keep changing the champion or it is not the fenced one, Fenced when the fence does not
+    stand.
     """
 
     def choose(_champion: Champion, _ledger: dict[int, LedgerEntry]) -> int:
@@ -90,6 +91,9 @@ def _flip(store: Store, definition: str, choose: _Choice, now: datetime | None, 
         generation = choose(champion, ledger)
         if generation == champion.generation:
             return champion
+        if fence is not None and champion.generation != fence.generation:
+            # Others made it champion: what that one counts is not fenced, nor is it what was waited for.
+            raise moved(definition, f"generation {fence.generation}", f"generation {champion.generation}")
         check_whole(definition, generation, ledger)
         owed = fence.vector if fence is not None else Vector()
         following = replace(successor(champion, ledger.values(), generation), owed=owed)

@@ -103,7 +103,10 @@ def _hand_over(store: Store, definition: str, generation: int, now: datetime, wa
     except BaseException:
         standing = store.progress(definition, old)
         if standing is not None and standing.epoch == final.epoch:
-            store.take_over(definition, old, WANTED, before, as_of)
+            # Others may have handed over meanwhile, or this hand-over did and the answer was lost.
+            champion = store.champion(definition)
+            owner = WANTED if champion.generation == old else _handed(champion.generation, now)
+            store.take_over(definition, old, owner, before, as_of)
         raise
     log.info("%s: generation %d handed over to %d at %s", definition, old, generation, final.vector.to_json())
     return champion

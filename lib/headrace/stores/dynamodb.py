@@ -246,7 +246,7 @@ class DynamoDBStore:
 
         if fence is None:
             if not self._table.conditionally("PutItem", put) and not landed():
-                raise publication.moved(definition, expected_epoch)
+                raise publication.moved(definition, f"epoch {expected_epoch}")
             return
         key = items.key(definition, items.PROGRESS + padded(fence.generation))
         stands = {"ConditionCheck": {"TableName": self._table.name, "Key": key, **epoch_is(fence.epoch)}}
@@ -256,7 +256,7 @@ class DynamoDBStore:
                 return
             publication.check_fence(fence, self.progress(definition, fence.generation))
             if self.champion(definition).epoch != expected_epoch:
-                raise publication.moved(definition, expected_epoch)
+                raise publication.moved(definition, f"epoch {expected_epoch}")
             self._table.transact(stands, {"Put": put})
 
         self._connection.repeating(attempt, READ_S)

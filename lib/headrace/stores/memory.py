@@ -215,7 +215,7 @@ class MemoryStore:
             if fence is not None:
                 publication.check_fence(fence, self._progress.get((definition, fence.generation)))
             if self.champion(definition).epoch != expected_epoch:
-                raise publication.moved(definition, expected_epoch)
+                raise publication.moved(definition, f"epoch {expected_epoch}")
             self._champions[definition] = champion
 
     def remove_versions(self, definition: str, removals: Mapping[str, Iterable[int]]) -> WriteReport:

@@ -103,11 +103,12 @@ def not_in_ledger(definition: str, generation: int) -> StoreError:
     )
 
 
-def moved(definition: str, expected_epoch: int) -> ChampionMoved:
+def moved(definition: str, expected: str, found: str | None = None) -> ChampionMoved:
     """The error for a champion that changed between reading and writing it."""
     return ChampionMoved(
         f"the champion of {definition!r} changed meanwhile",
-        expected=f"epoch {expected_epoch}",
+        found=found,
+        expected=expected,
         do="read it again and decide anew",
     )
 
