@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from headrace.errors import Fenced, RetentionGap, StreamRecreated
 from headrace.registry import Generation, Registry
 from headrace.schemas import Vector
 from headrace.sources.kafka import Broker
+from headrace.speed import backlog
 from headrace.speed.handover import Waiting, promote
 from headrace.speed.ingest import ingest_stream
 from headrace.speed.update import Batch, Update, plan_of
@@ -77,16 +79,19 @@ class Place:
         self.promote(made)
         return made
 
-    def update(self, generation: Generation, opening: Any = None, owner: str = "") -> Update:
-        update = Update(
+    def prepared(self, generation: Generation, opening: Any = None, owner: str = "", on_batch: Any = None) -> Update:
+        return Update(
             self.spark,
             self.settings,
             plan_of(self.definition, generation, self.store),
             opening or self.opening,
             bootstrap=self.bootstrap,
             owner=owner or owner_name(),
-            on_batch=self.batches.append,
+            on_batch=on_batch or self.batches.append,
         )
+
+    def update(self, generation: Generation, opening: Any = None, owner: str = "") -> Update:
+        update = self.prepared(generation, opening, owner)
         try:
             update.start(generation.manifest.as_of)
         except BaseException:
@@ -279,7 +284,30 @@ class Dying:
         return store
 
 
-def test_what_landing_gave_up_is_passed_over_and_what_the_lake_holds_is_counted(place: Place) -> None:
+def stop_within_the_backlog(place: Place, generation: Generation, monkeypatch: pytest.MonkeyPatch) -> Vector:
+    """A driver that is told to stop while it counts from the lake ends after the interval it is in."""
+    counted, followed = threading.Event(), threading.Event()
+
+    def told(_batch: Batch) -> None:
+        counted.set()
+        time.sleep(0.5)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backlog, "_STEP", 15)
+        update = place.prepared(generation, on_batch=told)
+        update.begin(generation.manifest.as_of, followed.set)
+        assert counted.wait(60)
+        update.stop()
+    assert update.failure is None
+    assert not update.follows
+    assert not followed.is_set()
+    place.oracle.check(place.store, place.settings.registry)
+    return update.vector
+
+
+def test_what_landing_gave_up_is_passed_over_and_what_the_lake_holds_is_counted(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """First the head of the topic is lost before it landed, then the topic is deleted and made anew."""
     definition = taps(f"taps_{uuid.uuid4().hex[:8]}")
     name = definition.source.name
@@ -310,6 +338,7 @@ def test_what_landing_gave_up_is_passed_over_and_what_the_lake_holds_is_counted(
     with pytest.raises(StreamRecreated):
         own.land()
     assert own.land(allow_gap=True) == 30
+    assert stop_within_the_backlog(own, first, monkeypatch).get((former, "0")) == 50 + 15
     for generation in (first, own.published(base=first)):
         vector = own.count(generation)
         assert vector.get((former, "0")) == 90

@@ -128,12 +128,12 @@ class Driver:
                 failure = update.failure
                 if failure is not None:
                     self._drop(generation)
-                    self._examine(store, generation, failure)
+                    self._examine(store, generation, failure, is_champion=generation == champion.generation)
                 elif generation not in now_wanted:
                     self._drop(generation)
                     self._say(f"generation {generation} is no longer wanted")
             for generation in now_wanted:
-                self._start(store, generation, is_champion=generation == champion.generation)
+                self._start(store, generation)
         except StoreUnavailable as error:
             log.warning("%s", error)
             return
@@ -146,7 +146,7 @@ class Driver:
                 do="train and publish a generation of it, or run the code they were trained with",
             )
 
-    def _start(self, store: Store, generation: int, *, is_champion: bool) -> None:
+    def _start(self, store: Store, generation: int) -> None:
         pause = self._pauses.setdefault(generation, Pause())
         if generation in self._running or generation in self._not_ours or not pause.is_over:
             return
@@ -168,27 +168,12 @@ class Driver:
             on_batch=self._updated,
         )
         self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", f"update-{generation}")
-        try:
-            update.start(sealed.manifest.as_of)
-        except TransientError as error:
-            log.warning("generation %d cannot be counted yet: %s", generation, error)
-            update.stop()
-            pause.after(error)
-            return
-        except HeadraceError as error:
-            update.stop()
-            if is_champion:
-                raise
-            self._not_ours.add(generation)
-            self._say(f"generation {generation} cannot be counted: {error}")
-            return
-        except BaseException:
-            update.stop()
-            raise
+        update.begin(
+            sealed.manifest.as_of, lambda: self._say(f"counting generation {generation} from {_shown(update)}")
+        )
         self._running[generation] = update
-        self._say(f"counting generation {generation} from {_shown(update)}")
 
-    def _examine(self, store: Store, generation: int, failure: Exception) -> None:
+    def _examine(self, store: Store, generation: int, failure: Exception, *, is_champion: bool) -> None:
         """Go on after what passes or was meant; raise the rest."""
         if isinstance(failure, Fenced):
             progress = store.progress(self._definition.name, generation)
@@ -199,6 +184,10 @@ class Driver:
                 return
             if owner != WANTED and not is_dead(owner):
                 raise failure
+            return
+        if isinstance(failure, HeadraceError) and not (is_champion or isinstance(failure, TransientError)):
+            self._not_ours.add(generation)
+            self._say(f"generation {generation} cannot be counted: {failure}")
             return
         self._pauses[generation].after(failure)
         log.warning("generation %d is started again: %s", generation, failure)
@@ -244,7 +233,7 @@ class Driver:
                 log.info("generation %d: %s", generation, error)  # its next batch, or the next look, says the same
                 update.fail(error)
             self._metrics.heard(generation, update.lag)
-            idle = idle and not any(update.lag.values())
+            idle = idle and update.follows and not any(update.lag.values())
         if self._landing is not None:
             idle = idle and self._landing.covers(Vector.of(topic.incarnation, head))
         return idle

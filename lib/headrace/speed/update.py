@@ -88,10 +88,31 @@ class Update:
         self._on_batch = on_batch
         self._busy = threading.Lock()
         self._stopping = False
+        self._beginning: threading.Thread | None = None
+        self._taken = False
         self._query: StreamingQuery | None = None
         self._heard: deque[tuple[datetime, Vector]] = deque(maxlen=_SAMPLES)
         self._failure: Exception | None = None
         self._checkpoint = fresh_checkpoint(settings.home / "checkpoints" / "update" / plan.definition.name)
+
+    def begin(self, as_of: datetime, on_follow: Callable[[], None]) -> None:
+        """`start` in a thread of its own, as a backlog may take long; what it raises is the `failure`.
+
+        on_follow: called once the stream is being followed.
+        """
+        from pyspark import InheritableThread
+
+        def begin() -> None:
+            try:
+                self.start(as_of)
+            except Exception as error:  # noqa: BLE001 -- for its driver to sort
+                self._failure = error
+            else:
+                if self.follows:
+                    on_follow()
+
+        self._beginning = InheritableThread(target=begin, daemon=True)
+        self._beginning.start()
 
     def start(self, as_of: datetime) -> None:
         """Take the generation over and start counting; what the stream no longer holds is counted from the lake first.
@@ -102,11 +123,15 @@ class Update:
         self._broker.__enter__()
         self._topic = topic = self._broker.topic(definition.source.name)
         self._progress = self._store.take_over(definition.name, self.plan.generation, self._owner, self.plan.cut, as_of)
+        self._taken = True
         held = self._broker.held(topic)
         for interval in backlog(
             self._spark, self._settings, self.plan, self._opening, topic=topic, held=held, counted=self.vector
         ):
-            self._count(interval, self._progress.as_of)
+            with self._busy:
+                if self._stopping:
+                    return
+                self._count(interval, self._progress.as_of)
         start = {partition: self.vector.get((topic.incarnation, str(partition)), 0) for partition in topic.partitions}
         check_retention(held, start, topic)
         self._begun = self.vector
@@ -122,6 +147,11 @@ class Update:
             .trigger(processingTime=f"{interval_ms} milliseconds")
             .start()
         )
+
+    @property
+    def follows(self) -> bool:
+        """Whether all that the stream no longer holds is counted."""
+        return self._query is not None
 
     @property
     def vector(self) -> Vector:
@@ -149,6 +179,8 @@ class Update:
         # Not held while the query stops, which waits for a micro-batch that has just begun; that one does nothing.
         with self._busy:
             pass
+        if self._beginning is not None:
+            self._beginning.join()
         if self._query is not None:
             self._query.stop()
         shutil.rmtree(self._checkpoint, ignore_errors=True)
@@ -160,6 +192,8 @@ class Update:
 
         Raises StreamRecreated.
         """
+        if not self._taken:
+            return
         check_topic(topic, self._topic.incarnation)
         self.lag = {p: max(0, n - self.vector.get((topic.incarnation, str(p)), 0)) for p, n in head.items()}
         self._heard.append((heard_at, Vector.of(topic.incarnation, head)))
@@ -174,7 +208,8 @@ class Update:
 
     def _as_of(self, vector: Vector) -> datetime:
         """The arrival time up to which everything is below `vector`: when the stream was last heard to end there."""
-        heard = [at for at, end in self._heard if vector.covers(end)]
+        # A copy, since another thread may hear meanwhile.
+        heard = [at for at, end in tuple(self._heard) if vector.covers(end)]
         return max(heard, default=self._progress.as_of)
 
     def _micro_batch(self, events: DataFrame, number: int) -> None:
