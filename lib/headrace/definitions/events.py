@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from headrace.definitions.definition import DROP_REASON, Definition
 from headrace.definitions.load import ship_by_value
 from headrace.errors import DefinitionError, nearest
-from headrace.schemas import META_COLUMNS
+from headrace.schemas import MAX_ENTITY_BYTES, META_COLUMNS
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -40,8 +40,11 @@ def marked(definition: Definition, events: DataFrame) -> DataFrame:
             nearest=nearest(missing[0], rows.columns),
             do="keep or make them in `prepare`",
         )
-    without_entity = F.when(F.col(definition.entity).isNull(), F.lit(f"no {definition.entity}"))
-    reason = F.coalesce(F.col(DROP_REASON), without_entity) if DROP_REASON in rows.columns else without_entity
+    entity = F.col(definition.entity)
+    without_key = F.when(entity.isNull(), F.lit(f"no {definition.entity}")).when(
+        F.octet_length(entity.cast("string")) > MAX_ENTITY_BYTES, F.lit(f"{definition.entity} too long for a key")
+    )
+    reason = F.coalesce(F.col(DROP_REASON), without_key) if DROP_REASON in rows.columns else without_key
     return rows.withColumn(DROP_REASON, reason)
 
 

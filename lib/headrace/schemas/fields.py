@@ -11,6 +11,11 @@ from typing import Any
 
 from headrace.errors import DefinitionError, nearest
 
+# What a text may take, so that items which keep some of them in their state fit into the store: 400 KB with all versions.
+MAX_TEXT_BYTES = 32 * 1024
+# Source: DynamoDB quotas, a partition key of 2,048 bytes; less a definition's name, at most 63, and a `#`.
+MAX_ENTITY_BYTES = 1984
+
 _TYPES = ("string", "int", "bigint", "double", "boolean", "timestamp", "date")
 _DECIMAL = re.compile(r"decimal\((\d{1,2}),(\d{1,2})\)")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -20,7 +25,8 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 class Field:
     """One column of an event.
 
-    `type` is a Spark type name: string, int, bigint, double, boolean, timestamp, date or decimal(p,s).
+    `type` is a Spark type name: string, int, bigint, double, boolean, timestamp, date or decimal(p,s). A longer string
+    than MAX_TEXT_BYTES is quarantined.
     `required`: a null is quarantined. `format`: Spark datetime patterns tried in order on text sources.
     `aliases`: other spellings of the name found in files, matched without case.
 

@@ -16,8 +16,6 @@ from headrace.sources.readings import Checked, texts_by_key, typed
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-# Raised whenever the same record would be decoded to something else, or be good where it was bad.
-DECODE_VERSION = 1
 # The header of a record that was repaired and sent again: `<incarnation>/<partition>/<position>` of the bad one.
 ORIGIN_HEADER = "headrace-origin"
 

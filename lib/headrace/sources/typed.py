@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.schemas import Field
+from headrace.schemas import MAX_TEXT_BYTES, Field
 from headrace.schemas.lake import FOUND
 from headrace.sources.faults import Fault, shown
 
@@ -63,10 +63,10 @@ def faults(field: Field, text: Column, parsed: Column, *, required: bool) -> lis
             kind = F.when(case, F.lit(f"{field.name} is {says}")).otherwise(kind)
         unread = parsed.isNull() & (trimmed != "")
         found.append(Fault(unread, F.concat(kind, F.lit(FOUND), shown(text))))
-        beyond = is_beyond(field, parsed)
-        if beyond is not None:
-            out = F.lit(f"{field.name} is out of range of {field.type}{FOUND}")
-            found.append(Fault(beyond, F.concat(out, shown(text))))
+    beyond = is_beyond(field, parsed)
+    if beyond is not None:
+        out = F.lit(f"{field.name} is out of range of {field.type}{FOUND}")
+        found.append(Fault(beyond, F.concat(out, shown(text))))
     if required:
         found.append(missing(field, parsed))
     return found
@@ -80,6 +80,8 @@ def is_beyond(field: Field, parsed: Column) -> Column | None:
         return F.abs(parsed) == float("inf")
     if field.type in ("timestamp", "date"):
         return ~F.year(parsed).between(*_YEARS)
+    if field.type == "string":
+        return F.octet_length(parsed) > MAX_TEXT_BYTES
     return None
 
 

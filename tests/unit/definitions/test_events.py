@@ -60,6 +60,7 @@ def sales(spark: Any) -> Any:
         ("c", None, 50.0, "topic", "0", 3),
         ("d", "north", 1.0, "topic", "1", 1),
         ("e", None, 2.0, "topic", "1", 2),
+        ("f", "é" * 993, 60.0, "topic", "1", 3),
     ]
     events = [(i, shop, NOON, amount, inc, part, at, NOON, NOON, "s") for i, shop, amount, inc, part, at in rows]
     return spark.createDataFrame(events, f"{SALE.ddl}, {meta}").persist()
@@ -76,22 +77,22 @@ def reasons(frame: Any) -> list[tuple[Any, ...]]:
 def test_without_prepare_all_rows_with_an_entity_count(sales: Any) -> None:
     assert amounts(prepared(SPEND, sales)) == [1, 10, 20, 30, 40, 40, 99]
     assert prepared(SPEND, sales).columns == sales.columns
-    assert reasons(drop_reasons(SPEND, sales)) == [("no shop", 2)]
+    assert reasons(drop_reasons(SPEND, sales)) == [("no shop", 2), ("shop too long for a key", 1)]
 
 
 def test_a_reason_of_prepare_comes_before_a_missing_entity(sales: Any) -> None:
     spend = replace(SPEND, prepare=small_is_noise)
     assert amounts(prepared(spend, sales)) == [10, 20, 30, 40, 40, 99]
     assert "drop_reason" not in prepared(spend, sales).columns
-    assert reasons(drop_reasons(spend, sales)) == [("small", 2), ("no shop", 1)]
-    assert marked(spend, sales).count() == 9
+    assert reasons(drop_reasons(spend, sales)) == [("small", 2), ("no shop", 1), ("shop too long for a key", 1)]
+    assert marked(spend, sales).count() == 10
 
 
 def test_of_copies_the_one_at_the_least_position_stays_and_no_id_is_no_copy(sales: Any) -> None:
     spend = replace(SPEND, event_id="id", prepare=small_is_noise)
     assert amounts(prepared(spend, sales)) == [10, 30, 40, 40]
     assert prepared(spend, sales).columns == sales.columns
-    assert reasons(drop_reasons(spend, sales)) == [("copy of id", 2), ("small", 2), ("no shop", 1)]
+    assert reasons(drop_reasons(spend, sales)) == [("copy of id", 2), ("small", 2), ("no shop", 1), ("shop too long for a key", 1)]
 
 
 def test_copies_are_told_apart_before_prepare(sales: Any) -> None:

@@ -112,6 +112,7 @@ BAD = {
     json.dumps({**GOOD, "x": "NaN"}): "x is NaN or infinity; found 'NaN'",
     json.dumps({**GOOD, "cost": 9.999}): "cost is finer than decimal(12,2); found '9.999'",
     json.dumps({**GOOD, "yes": "maybe"}): "yes is not a boolean; found 'maybe'",
+    json.dumps({**GOOD, "id": "a" * 32_769}): f"id is out of range of string; found '{'a' * 40}...'",
     json.dumps({**GOOD, "day": "2020-02-30"}): "day is not a date; found '2020-02-30'",
 }
 

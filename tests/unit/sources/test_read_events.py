@@ -98,6 +98,7 @@ BAD = {
     "a,12/1/2010 8:26,1,2,0.5,9.99,maybe,2020-02-29": "yes is not a boolean; found 'maybe'",
     "a,12/1/2010 8:26,1,2,0.5,9.99,true,2020-02-30": "day is not a date; found '2020-02-30'",
     "a,12/1/2010 8:26,1,2,0.5,9.99,true,2020-02-29 10:00": "day is not a date; found '2020-02-29 10:00'",
+    f"{'é' * 16_385},12/1/2010 8:26,1,2,0.5,9.99,true,2020-02-29": f"id is out of range of string; found '{'é' * 40}...'",
     f"a,12/1/2010 8:26,{'9' * 60}x,2,0.5,9.99,true,2020-02-29": f"n is not an int; found '{'9' * 40}...'",
 }
 
@@ -178,13 +179,13 @@ def test_records_over_several_lines_only_where_asked_for(spark, tmp_path):
         assert (decoded.good, decoded.by_reason, decoded.blank) == (1, {"broken quote": 4}, 2)
 
 
-def test_a_very_long_line_is_only_a_row(spark, tmp_path):
+def test_a_very_long_line_harms_no_other(spark, tmp_path):
     long = "x" * 5_000_000
     path = csv_file(tmp_path, f"{long},12/1/2010 8:26,,,,,,", f'"{long}",12/1/2010 8:26,,,,,,', f'"{long}', GOOD)
     with read(spark, path) as decoded:
         lengths = [row[0] for row in decoded.events.orderBy("_position").selectExpr("length(id)").collect()]
-    assert lengths == [5_000_000, 5_000_000, 1]
-    assert decoded.by_reason == {"broken quote": 1}
+    assert lengths == [1]
+    assert decoded.by_reason == {"id is out of range of string": 2, "broken quote": 1}
 
 
 def test_a_file_name_with_glob_characters_is_that_file_only(spark, tmp_path):
