@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,9 +53,10 @@ class Metric:
 class _Tree:
     """CPU seconds and resident memory of a process and all it started, sampled so that ended children count."""
 
-    def __init__(self, pid: int, period_s: float = 0.05) -> None:
+    def __init__(self, pid: int, period_s: float = 0.05, apart: Collection[int] = ()) -> None:
         self._root = psutil.Process(pid)
         self._period_s = period_s
+        self._apart = frozenset(apart)
         self._cpu: dict[tuple[int, float], float] = {}
         self.peak_rss_mb = 0.0
         self._stop = threading.Event()
@@ -67,6 +68,8 @@ class _Tree:
         with contextlib.suppress(psutil.Error):
             processes += self._root.children(recursive=True)
         for process in processes:
+            if process.pid in self._apart:
+                continue
             with contextlib.suppress(psutil.Error):
                 times = process.cpu_times()
                 self._cpu[(process.pid, process.create_time())] = times.user + times.system
@@ -88,9 +91,12 @@ class _Tree:
         self._thread.join()
 
 
-def in_process(work: Callable[[], object]) -> Cost:
-    """The cost of a call in this process, with its children (a Spark driver's JVM and workers)."""
-    with _Tree(os.getpid()) as tree:
+def in_process(work: Callable[[], object], apart: Collection[int] = ()) -> Cost:
+    """The cost of a call in this process, with its children (a Spark driver's JVM and workers).
+
+    apart: children that are no part of it, such as engines.
+    """
+    with _Tree(os.getpid(), apart=apart) as tree:
         start = time.perf_counter()
         work()
         wall = time.perf_counter() - start
