@@ -129,6 +129,11 @@ class Update:
         return self._progress.vector
 
     @property
+    def as_of(self) -> datetime:
+        """The arrival time up to which everything is counted."""
+        return self._progress.as_of
+
+    @property
     def failure(self) -> Exception | None:
         """What ended the query, if anything did."""
         raised = self._failure
