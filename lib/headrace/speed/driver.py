@@ -26,7 +26,7 @@ from headrace.schemas import Vector
 from headrace.sources.kafka import Broker
 from headrace.speed import journal
 from headrace.speed.contributions import refuse_unstreamable
-from headrace.speed.handover import HANDED, WANTED, handed_since
+from headrace.speed.handover import HANDED, WANTED, Champions
 from headrace.speed.ingest import Ingesting, IngestProgress, ingest_stream
 from headrace.speed.metrics import Metrics
 from headrace.speed.pulse import Pulse
@@ -73,7 +73,7 @@ class Driver:
         self._say = say
         self._metrics = metrics
         self._pulse = Pulse(settings.home, definition.name, owner, metrics.registry, clock)
-        self._champion = 0
+        self._champions = Champions(definition.name)
         self._running: dict[int, Update] = {}
         self._pauses: dict[int, Pause] = {}
         self._not_ours: set[int] = set()
@@ -155,13 +155,11 @@ class Driver:
             )
 
     def _follow(self, store: Store, champion: int, newest: int) -> None:
-        """Notice that another generation is served, and how long its hand-over took, to within a heartbeat."""
-        former, self._champion = self._champion, champion
+        """Tell which generation is served, and how long its hand-over took, to within a heartbeat."""
         self._metrics.serving(champion, newest if newest > champion else 0)
-        if former not in (0, champion):
-            since = handed_since(_owner(store.progress(self._definition.name, former)), champion)
-            if since is not None:
-                self._metrics.handed_over(max(0.0, (self._clock() - since).total_seconds()))
+        took = self._champions.seen(store, champion, self._clock())
+        if took is not None:
+            self._metrics.handed_over(took)
 
     def _start(self, store: Store, generation: int, *, is_champion: bool) -> None:
         pause = self._pauses.setdefault(generation, Pause())

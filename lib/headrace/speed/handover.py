@@ -74,14 +74,30 @@ def is_frozen(owner: str | None, now: datetime) -> bool:
     return now < datetime.fromisoformat(owner.partition(_UNTIL)[2])
 
 
-def handed_since(owner: str | None, generation: int) -> datetime | None:
-    """When it was asked for that a champion with that owner of its progress hand over to `generation`, if it did."""
-    to, _, times = (owner or "").partition(_SINCE)
-    return datetime.fromisoformat(times.partition(_UNTIL)[0]) if to == f"{HANDED} {generation}" else None
-
-
 def _handed(generation: int, since: datetime, until: datetime) -> str:
     return f"{HANDED} {generation}{_SINCE}{since.isoformat()}{_UNTIL}{until.isoformat()}"
+
+
+class Champions:
+    """The champions of a definition, one after the other, as who looks at the store now and then sees them."""
+
+    def __init__(self, definition: str) -> None:
+        self._definition = definition
+        self._last = 0
+
+    def seen(self, store: Store, champion: int, now: datetime) -> float | None:
+        """Seconds from asking for the hand-over to `now`, when `champion` is seen to have been handed over to.
+
+        None for the champion seen before, and for one that nothing was handed over to, as no stream ran.
+        """
+        former, self._last = self._last, champion
+        if former in (0, champion):
+            return None
+        standing = store.progress(self._definition, former)
+        to, _, times = standing.owner.partition(_SINCE) if standing is not None else ("", "", "")
+        if to != f"{HANDED} {champion}":
+            return None
+        return max(0.0, (now - datetime.fromisoformat(times.partition(_UNTIL)[0])).total_seconds())
 
 
 def reached(store: Store, definition: str, entry: LedgerEntry) -> Vector:
