@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from headrace.batch.ingest import ingest
 from headrace.batch.lease import owner_name
 from headrace.batch.run import publish_on_base
 from headrace.batch.train import train
+from headrace.cli.standing import show_streams
 from headrace.config import Settings
 from headrace.definitions import Definition
 from headrace.errors import Fenced, RetentionGap, StreamRecreated
@@ -176,7 +178,9 @@ def place(made: Callable[..., Settings], spark: SparkSession, kafka: str, dynamo
     store.close()
 
 
-def test_a_stream_is_counted_once_through_restarts_batches_of_any_size_and_a_second_generation(place: Place) -> None:
+def test_a_stream_is_counted_once_through_restarts_batches_of_any_size_and_a_second_generation(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = place.champion()
     name = place.definition.source.name
     update = place.update(first)
@@ -195,6 +199,13 @@ def test_a_stream_is_counted_once_through_restarts_batches_of_any_size_and_a_sec
     again.stop()
     assert sum(batch.interim.settled.replayed for batch in place.batches) == 0
     _is_observed(place)
+    capsys.readouterr()
+    show_streams(place.settings, None, as_json=True)
+    shown = json.loads(capsys.readouterr().out)
+    assert [(one["generation"], one["lag"]) for one in shown["generations"]] == [(1, 0)]
+    assert [(one["state"], one["counting"][0]["lag"]) for one in shown["drivers"]] == [("ended", {"0": 0, "1": 0})]
+    show_streams(place.settings, None, as_json=False)
+    assert "freshness   p50" in capsys.readouterr().out
 
 
 def _is_observed(place: Place) -> None:
