@@ -17,7 +17,7 @@ from headrace.errors import HeadraceError
 
 if TYPE_CHECKING:
     from headrace.config import Settings
-    from headrace.speed.observed import Counting, Driver, Landing
+    from headrace.speed.observed import DriverSeen, GenerationSeen, StreamSeen
 
 
 def show_streams(settings: Settings, watch: float | None, *, as_json: bool) -> None:
@@ -46,7 +46,7 @@ def show_streams(settings: Settings, watch: float | None, *, as_json: bool) -> N
             time.sleep(watch)
 
 
-def _drawn(rows: Sequence[Mapping[str, Any]], seen: Sequence[Driver]) -> Any:
+def _drawn(rows: Sequence[Mapping[str, Any]], seen: Sequence[DriverSeen]) -> Any:
     from rich.console import Group
     from rich.text import Text
 
@@ -54,7 +54,7 @@ def _drawn(rows: Sequence[Mapping[str, Any]], seen: Sequence[Driver]) -> Any:
     return Group(table(rows, "no stream has been counted yet"), *said)
 
 
-def lines(driver: Driver) -> Iterator[str]:
+def lines(driver: DriverSeen) -> Iterator[str]:
     """A driver's standing for a person."""
     does = f" ({driver.only})" if driver.only else ""
     yield f"\ndriver of {driver.definition}{does} {driver.owner}: {driver.state}, heard {driver.heard_s:.1f} s ago"
@@ -68,7 +68,7 @@ def lines(driver: Driver) -> Iterator[str]:
         yield from _counting(counting)
 
 
-def _landing(landing: Landing) -> Iterator[str]:
+def _landing(landing: StreamSeen) -> Iterator[str]:
     bad = sum(landing.quarantined.values())
     why = f" ({_pairs(landing.quarantined)})" if bad else ""
     yield f"  landing {landing.stream}"
@@ -78,7 +78,7 @@ def _landing(landing: Landing) -> Iterator[str]:
     yield f"    batch       {_spent(landing.batch_s, landing.phases_s)}"
 
 
-def _counting(counting: Counting) -> Iterator[str]:
+def _counting(counting: GenerationSeen) -> Iterator[str]:
     yield f"  generation {counting.generation}"
     yield f"    items       {counting.items:,} written, {counting.guard_failures:,} guard failures"
     yield f"    replays     {counting.replayed_batches}"

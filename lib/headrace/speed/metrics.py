@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from headrace.speed.update import Batch
 
 _SECONDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
+_PHASES = (0.005, 0.01, 0.02, *_SECONDS)
 _WAITS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _BY = ("definition", "generation")
 
@@ -36,7 +37,7 @@ class Metrics:
         self._recut = self._counter("update_recut_items", "Items whose events were cut anew.")
         self._throttled = self._counter("update_throttled", "Statements that the store throttled.")
         self._batch_s = self._histogram("update_batch_seconds", "Duration of a micro-batch.", _BY)
-        self._phase_s = self._histogram("update_phase_seconds", "Duration of a phase of one.", (*_BY, "phase"))
+        self._phase_s = self._histogram("update_phase_seconds", "Duration of a phase of one.", (*_BY, "phase"), _PHASES)
         self._freshness = _Freshness()
         self.registry.register(self._freshness)
         self._lag = self._gauge("update_lag", "Records of a partition that are not counted.", (*_BY, "partition"))
@@ -51,7 +52,7 @@ class Metrics:
         self._landed_before = self._counter("ingest_replayed_batches", text, ("stream",))
         self._ingest_s = self._histogram("ingest_batch_seconds", "Duration of a micro-batch.", ("stream",))
         self._ingest_phase_s = self._histogram(
-            "ingest_phase_seconds", "Duration of a phase of one.", ("stream", "phase")
+            "ingest_phase_seconds", "Duration of a phase of one.", ("stream", "phase"), _PHASES
         )
         self._ingest_lag = self._gauge(
             "ingest_lag", "Records of a partition that have not landed.", ("stream", "partition")
@@ -87,10 +88,11 @@ class Metrics:
         self._freshness.add(by, settled.freshness, settled.freshness_s)
         self._as_of.labels(*by).set(batch.interim.progress.as_of.timestamp())
 
-    def heard(self, generation: int, lag: Mapping[int, int], as_of: datetime) -> None:
-        """The stream's end was looked at."""
+    def heard(self, generation: int, lag: Mapping[int, int], as_of: datetime | None) -> None:
+        """The stream's end was looked at; as_of: None while the generation is being taken over."""
         by = (self._definition, str(generation))
-        self._as_of.labels(*by).set(as_of.timestamp())
+        if as_of is not None:
+            self._as_of.labels(*by).set(as_of.timestamp())
         for partition, records in lag.items():
             self._lag.labels(*by, str(partition)).set(records)
 

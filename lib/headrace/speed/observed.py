@@ -16,7 +16,7 @@ _SILENT_BEATS = 10
 
 
 @dataclass(frozen=True)
-class Landing:
+class StreamSeen:
     """The landing of a stream. rows, quarantined (by reason), replayed_batches: since the driver began.
 
     lag: records of each partition that have not landed. batch_s: mean duration of the last minute's micro-batches,
@@ -33,11 +33,11 @@ class Landing:
 
 
 @dataclass(frozen=True)
-class Counting:
+class GenerationSeen:
     """The query of a generation. items, guard_failures, replayed_batches: since the driver began.
 
     lag: records of each partition that are not counted. freshness_*_s: of the last minute's items, from the arrival of
-    their latest event to readable, interpolated in classes; None without an item. batch_s, phases_s: as of Landing.
+    their latest event to readable, interpolated in classes; None without an item. batch_s, phases_s: as of StreamSeen.
     """
 
     generation: int
@@ -52,7 +52,7 @@ class Counting:
 
 
 @dataclass(frozen=True)
-class Driver:
+class DriverSeen:
     """One `headrace stream` process.
 
     state: running; silent (not heard for ten heartbeats and ten seconds); ended (in order); gone (without a word).
@@ -69,16 +69,16 @@ class Driver:
     candidate: int | None
     handovers: int
     handover_s: float | None
-    landing: Landing | None
-    counting: Sequence[Counting]
+    landing: StreamSeen | None
+    counting: Sequence[GenerationSeen]
 
 
-def drivers(home: Path, definition: str, now: datetime) -> list[Driver]:
+def drivers(home: Path, definition: str, now: datetime) -> list[DriverSeen]:
     """The drivers of a definition that left a word under `home`; a driver removes those of its dead predecessors."""
     return [_driver(told, now) for _, told in told_in(folder(home, definition))]
 
 
-def _driver(told: Mapping[str, Any], now: datetime) -> Driver:
+def _driver(told: Mapping[str, Any], now: datetime) -> DriverSeen:
     heard_s = max(0.0, (now - datetime.fromisoformat(told["at"])).total_seconds())
     if told["ended"]:
         state = "ended"
@@ -90,7 +90,7 @@ def _driver(told: Mapping[str, Any], now: datetime) -> Driver:
     recent = samples.since(_Samples(told["before"]))
     champion, candidate = (samples.get(f"{role}_generation") for role in ("champion", "candidate"))
     handovers = samples.get("handover_seconds_count") or 0
-    return Driver(
+    return DriverSeen(
         definition=told["definition"],
         owner=told["owner"],
         only=told["only"],
@@ -107,8 +107,8 @@ def _driver(told: Mapping[str, Any], now: datetime) -> Driver:
     )
 
 
-def _landing(samples: _Samples, recent: _Samples, stream: str) -> Landing:
-    return Landing(
+def _landing(samples: _Samples, recent: _Samples, stream: str) -> StreamSeen:
+    return StreamSeen(
         stream=stream,
         rows=samples.count("ingest_rows_total", stream=stream),
         quarantined=_counts(samples.by("reason", "ingest_quarantined_total", stream=stream)),
@@ -119,10 +119,10 @@ def _landing(samples: _Samples, recent: _Samples, stream: str) -> Landing:
     )
 
 
-def _counting(samples: _Samples, recent: _Samples, generation: str) -> Counting:
+def _counting(samples: _Samples, recent: _Samples, generation: str) -> GenerationSeen:
     of = {"generation": generation}
     below = {float(end): n for end, n in recent.by("le", "freshness_seconds_bucket", **of).items()}
-    return Counting(
+    return GenerationSeen(
         generation=int(generation),
         items=samples.count("update_items_total", **of),
         guard_failures=samples.count("update_guard_failures_total", **of),
