@@ -154,13 +154,6 @@ class Driver:
                 do="train and publish a generation of it, or run the code they were trained with",
             )
 
-    def _follow(self, store: Store, champion: int, newest: int) -> None:
-        """Tell which generation is served, and how long its hand-over took, to within a heartbeat."""
-        self._metrics.serving(champion, newest if newest > champion else 0)
-        took = self._champions.seen(store, champion, self._clock())
-        if took is not None:
-            self._metrics.handed_over(took)
-
     def _start(self, store: Store, generation: int, *, is_champion: bool) -> None:
         pause = self._pauses.setdefault(generation, Pause())
         if generation in self._running or generation in self._not_ours or not pause.is_over:
@@ -227,6 +220,13 @@ class Driver:
     def _drop(self, generation: int) -> None:
         self._running.pop(generation).stop()
         self._metrics.dropped(generation)
+
+    def _follow(self, store: Store, champion: int, newest: int) -> None:
+        """Tell which generation is served, and how long its hand-over took, to within a heartbeat."""
+        self._metrics.serving(champion, newest if newest > champion else 0)
+        took = self._champions.seen(store, champion, self._clock())
+        if took is not None:
+            self._metrics.handed_over(took)
 
     # -- the stream ---------------------------------------------------------------------------
     def _ingest(self, on_batch: OnBatch, *, allow_gap: bool, disjoint: bool) -> Ingesting:
