@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -61,6 +62,7 @@ TAPS = textwrap.dedent(
     """
 )
 NAME = "taps.py:taps"
+COUNTED = '"event": "counted"'  # what the log says of each micro-batch
 POISON: list[bytes] = [
     b"{broken",
     b'{"who": "p1", "at": "never", "x": 1, "tag": "a"}',
@@ -117,9 +119,14 @@ class Streaming:
                     found.append(child)
         return found
 
+    def told(self, event: str) -> list[dict[str, Any]]:
+        """The lines of its log for machines that tell of that event; one that was cut off by a kill is left out."""
+        lines = (json.loads(line) for line in re.findall(r'\{"time": .*\}$', self.said(), re.MULTILINE))
+        return [line for line in lines if line["event"] == event]
+
     def replays(self) -> int:
         """Items that a batch found counted before, wholly or in part."""
-        return sum(int(n) for n in re.findall(r"'(?:replayed|recut)': (\d+)", self.said()))
+        return sum(line["replayed"] + line["recut"] for line in self.told("counted"))
 
 
 def streaming(shell: Shell, definition: str, number: int, *arguments: str, before: Sequence[str] = ()) -> Streaming:

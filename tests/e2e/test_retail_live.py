@@ -28,7 +28,7 @@ from headrace.stores import open_store
 from headrace.stores.port import Store
 
 from .conftest import Shell
-from .live import Streaming, streaming
+from .live import COUNTED, Streaming, streaming
 
 pytestmark = [pytest.mark.spark, pytest.mark.kafka, pytest.mark.dynamodb, pytest.mark.slow]
 
@@ -172,7 +172,7 @@ def test_a_live_month_with_three_generations_and_twenty_kills(
     sending = shop.replay("--rate", str(RATE))
     for kill in range(KILLS):
         running = shop.stream()
-        running.wait_for("'written'")
+        running.wait_for(COUNTED)
         if kill in RETRAINED_AT:
             retraining.append(shop.retrain())
         time.sleep(rng.uniform(0, 5))

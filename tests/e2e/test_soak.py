@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from .conftest import Shell
-from .live import NAME, Live, Streaming, damage, live
+from .live import COUNTED, NAME, Live, Streaming, damage, live
 
 pytestmark = [pytest.mark.spark, pytest.mark.kafka, pytest.mark.dynamodb, pytest.mark.soak]
 
@@ -99,7 +99,7 @@ def _half(place: Live, rng: random.Random, seconds: float, seed: int, *, kills: 
         until = min(time.monotonic() + QUIET_EVERY_S, end) if kills else end
         with place.load(seed + int(until)):
             running = place.stream()
-            running.wait_for("'written'")
+            running.wait_for(COUNTED)
             while time.monotonic() < until:
                 time.sleep(min(FAULT_EVERY_S, max(0.0, until - time.monotonic())))
                 footprint.sample(running, time.monotonic())
@@ -108,7 +108,7 @@ def _half(place: Live, rng: random.Random, seconds: float, seed: int, *, kills: 
                     replays += running.replays()
                     damage(place.shell.home / "checkpoints", rng)
                     running, footprint = place.stream(), Footprint()
-                    running.wait_for("'written'")
+                    running.wait_for(COUNTED)
                 else:
                     rng.choice(_FAULTS)(place, running, rng)
                 assert running.process.poll() is None, running.said()[-3000:]

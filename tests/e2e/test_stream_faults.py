@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from .conftest import Shell
-from .live import NAME, Live, damage, live
+from .live import COUNTED, NAME, Live, damage, live
 
 pytestmark = [pytest.mark.spark, pytest.mark.kafka, pytest.mark.dynamodb]
 
@@ -34,7 +34,7 @@ def test_killed_drivers_with_damaged_checkpoints_count_each_event_once(
     with place.load(seed):
         for _ in range(kills):
             running = place.stream()
-            running.wait_for("'written'")
+            running.wait_for(COUNTED)
             time.sleep(rng.uniform(0, 4))
             running.kill()
             replays += running.replays()
@@ -52,10 +52,10 @@ def test_a_zombie_is_fenced_and_says_why(place: Live) -> None:
     """SIGSTOP A, start B, SIGCONT A: exactly one goes on (fault 6)."""
     with place.load(6):
         first = place.stream()
-        first.wait_for("'written'")
+        first.wait_for(COUNTED)
         first.signal(signal.SIGSTOP)
         second = place.stream()
-        second.wait_for("'written'")
+        second.wait_for(COUNTED)
         first.signal(signal.SIGCONT)
         assert first.process.wait(120) != 0
         assert "no longer counted here" in first.said() or "another driver lands" in first.said()
@@ -69,7 +69,7 @@ def test_a_hand_over_under_load_with_workers_killed(place: Live) -> None:
     """A generation trained, promoted and rolled back while events come in and Python workers die (fault 4)."""
     with place.load(4):
         running = place.stream()
-        running.wait_for("'written'")
+        running.wait_for(COUNTED)
         before = place.store.champion("taps").generation
         place.shell.run("train", NAME)
         place.shell.run("publish", NAME)

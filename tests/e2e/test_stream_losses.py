@@ -12,7 +12,7 @@ from kafka import TopicPartition
 from tapped import events, send
 
 from .conftest import Shell
-from .live import Live, live
+from .live import COUNTED, Live, live
 
 pytestmark = [pytest.mark.spark, pytest.mark.kafka, pytest.mark.dynamodb, pytest.mark.slow]
 
@@ -29,13 +29,13 @@ def test_an_executor_is_killed_while_it_counts(place: Live) -> None:
     """On a cluster of two executors (fault 4)."""
     with place.load(21):
         running = place.stream(*CLUSTER)
-        running.wait_for("'written'", 240)
+        running.wait_for(COUNTED, 240)
         executors = running.started_by_it("CoarseGrainedExecutorBackend")
         assert len(executors) == 2, [one.cmdline() for one in executors]
         executors[0].kill()
-        counted = running.said().count("'written'")
+        counted = running.said().count(COUNTED)
         deadline = time.monotonic() + 120
-        while running.said().count("'written'") < counted + 3:
+        while running.said().count(COUNTED) < counted + 3:
             assert running.process.poll() is None, running.said()[-3000:]
             assert time.monotonic() < deadline, running.said()[-3000:]
             time.sleep(0.5)

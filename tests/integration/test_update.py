@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import uuid
@@ -19,6 +20,7 @@ from headrace.batch.ingest import ingest
 from headrace.batch.lease import owner_name
 from headrace.batch.run import publish_on_base
 from headrace.batch.train import train
+from headrace.cli.standing import show_streams
 from headrace.config import Settings
 from headrace.definitions import Definition
 from headrace.errors import Fenced, RetentionGap, StreamRecreated
@@ -28,6 +30,10 @@ from headrace.sources.kafka import Broker
 from headrace.speed import backlog
 from headrace.speed.handover import Waiting, promote
 from headrace.speed.ingest import ingest_stream
+from headrace.speed.metrics import Metrics
+from headrace.speed.observed import drivers
+from headrace.speed.pulse import Pulse
+from headrace.speed.standing import standings
 from headrace.speed.update import Batch, Update, plan_of
 from headrace.stores import Opening
 from headrace.stores.port import Store
@@ -177,7 +183,9 @@ def place(made: Callable[..., Settings], spark: SparkSession, kafka: str, dynamo
     store.close()
 
 
-def test_a_stream_is_counted_once_through_restarts_batches_of_any_size_and_a_second_generation(place: Place) -> None:
+def test_a_stream_is_counted_once_through_restarts_batches_of_any_size_and_a_second_generation(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = place.champion()
     name = place.definition.source.name
     update = place.update(first)
@@ -195,6 +203,45 @@ def test_a_stream_is_counted_once_through_restarts_batches_of_any_size_and_a_sec
     place.oracle.check(place.store, place.settings.registry)
     again.stop()
     assert sum(batch.interim.settled.replayed for batch in place.batches) == 0
+    _is_observed(place)
+    capsys.readouterr()
+    show_streams(place.settings, None, as_json=True)
+    shown = json.loads(capsys.readouterr().out)
+    assert [(one["generation"], one["lag"]) for one in shown["generations"]] == [(1, 0)]
+    assert [(one["state"], one["counting"][0]["lag"]) for one in shown["drivers"]] == [("ended", {"0": 0, "1": 0})]
+    show_streams(place.settings, None, as_json=False)
+    assert "freshness   p50" in capsys.readouterr().out
+
+
+def _is_observed(place: Place) -> None:
+    """What was counted is what Prometheus and `headrace status --streams` are told."""
+    definition, home = place.definition, place.settings.home
+    metrics = Metrics(definition.name, definition.source.name)
+    pulse = Pulse(home, definition.name, owner_name(), metrics.registry, now)
+    pulse.begin("update", 1.0)
+    for batch in place.batches:
+        metrics.updated(batch)
+    metrics.heard(1, {0: 0, 1: 0}, now())
+    pulse.beat(ended=True)
+
+    of = {"definition": definition.name, "generation": "1"}
+    written = sum(batch.interim.settled.written for batch in place.batches)
+    read = metrics.registry.get_sample_value
+    assert read("headrace_update_items_total", of) == written > 0
+    assert read("headrace_freshness_seconds_bucket", {**of, "le": "+Inf"}) == written
+    assert read("headrace_update_batch_seconds_count", of) == len(place.batches)
+    spent = [read("headrace_update_phase_seconds_sum", {**of, "phase": p}) for p in ("settle", "learn", "advance")]
+    assert all(seconds is not None and seconds > 0 for seconds in spent)
+    assert sum(filter(None, spent)) <= (read("headrace_update_batch_seconds_sum", of) or 0.0)
+    (counting,) = drivers(home, definition.name, now())[0].counting
+    assert (counting.generation, counting.items, counting.replayed_batches) == (1, written, 0)
+    assert counting.freshness_p50_s is not None
+    assert 0 < counting.freshness_p50_s <= (counting.freshness_p99_s or 0)
+
+    (standing,) = standings(place.store, definition.name, place.broker, now())
+    assert (standing.generation, standing.role, standing.lag) == (1, "champion", 0)
+    assert standing.counted == 602
+    assert 0 <= standing.age_s < 60
 
 
 def test_a_driver_that_dies_before_it_says_so_is_replayed_by_the_next_and_counts_once(place: Place) -> None:

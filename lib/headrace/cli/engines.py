@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from headrace.cli.opening import now, opened_store
 from headrace.cli.options import with_settings
-from headrace.cli.output import show, table
+from headrace.cli.standing import show_streams
 from headrace.config import Settings
-from headrace.errors import AnswerIsNo, HeadraceError
-from headrace.local.endpoints import kafka_bootstrap
+from headrace.errors import AnswerIsNo
 
 if TYPE_CHECKING:
     from headrace.local.engines import EngineStatus
@@ -76,46 +71,26 @@ def down(settings: Settings, engines: tuple[str, ...]) -> None:
 
 @click.command()
 @click.argument("engines", nargs=-1, metavar="[ENGINE ...]")
-@click.option("--streams", is_flag=True, help="Show what streams keep current instead: generations, lag, age.")
+@click.option("--streams", is_flag=True, help="Show instead how streams and their drivers stand.")
 @click.option("--watch", metavar="S", type=click.FloatRange(min=0.2), help="With --streams: again every S seconds.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @with_settings
 def status(settings: Settings, engines: tuple[str, ...], streams: bool, watch: float | None, as_json: bool) -> None:
     """Show the local engines: running, silent (does not answer), dead (gone without `down`) or stopped.
 
-    With --streams, how far the stream of each generation is that one ever kept current.
+    With --streams, how far the stream of each generation is that one ever kept current, and what its drivers on this
+    machine say: rows, quarantine, lag per partition, freshness, duration of batches, replays, hand-overs.
     """
     from headrace.local import engines as local
 
     if streams:
-        _show_streams(settings, watch, as_json=as_json)
+        show_streams(settings, watch, as_json=as_json)
         return
     found = local.status(settings, engines)
     if as_json:
         click.echo(json.dumps([asdict(engine) for engine in found], indent=2, default=str))
     else:
         _show(found)
-
-
-def _show_streams(settings: Settings, watch: float | None, *, as_json: bool) -> None:
-    from headrace.registry import Registry
-    from headrace.sources.kafka import Broker
-    from headrace.speed.standing import standings
-
-    with ExitStack() as opened:
-        store = opened.enter_context(opened_store(settings))
-        try:
-            broker = opened.enter_context(Broker(settings.kafka, kafka_bootstrap(settings)))
-        except HeadraceError as error:
-            click.echo(f"lag is not known: {error}", err=True)
-            broker = None
-        while True:
-            names = Registry(settings.registry).definitions()
-            rows = [asdict(row) for name in names for row in standings(store, name, broker, now())]
-            show(as_json, rows, partial(table, rows, "no stream has been counted yet"))
-            if watch is None:
-                return
-            time.sleep(watch)
 
 
 def _show(engines: Sequence[EngineStatus]) -> None:

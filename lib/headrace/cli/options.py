@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from headrace.cli.output import log_lines
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 definition_argument = click.argument("definition", metavar="DEFINITION")
@@ -27,6 +29,7 @@ def with_settings(command: F) -> F:
     @functools.wraps(command)
     def wrapped(*args: Any, env: str | None, assignments: tuple[str, ...], verbose: bool, **kwargs: Any) -> Any:
         from headrace import config
+        from headrace.speed import journal
 
         logging.basicConfig(
             level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -34,6 +37,8 @@ def with_settings(command: F) -> F:
         logging.getLogger("py4j").setLevel(logging.WARNING)
         # Its client tells every attempt to reach a broker that is gone; what comes of it is told by our own error.
         logging.getLogger("kafka").setLevel(logging.WARNING if verbose else logging.CRITICAL)
-        return command(*args, settings=config.load(assignments, env), **kwargs)
+        settings = config.load(assignments, env)
+        log_lines(journal.NAME, logging.INFO if verbose else settings.stream.log_level.upper())
+        return command(*args, settings=settings, **kwargs)
 
     return wrapped  # type: ignore[return-value]

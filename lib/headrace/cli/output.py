@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,16 @@ import click
 def say_steps(as_json: bool) -> Callable[[str], None]:
     """Where steps are announced: stderr, so that stdout holds the result alone."""
     return (lambda _text: None) if as_json else (lambda text: click.echo(f"· {text}", err=True))
+
+
+def log_lines(name: str, level: int | str) -> None:
+    """What that logger is told from that level on goes to stderr as it is, without the prefix of other logs."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger(name)
+    logger.handlers = [handler]
+    logger.setLevel(level)
+    logger.propagate = False
 
 
 def show(as_json: bool, value: Any, text: Callable[[], Any]) -> None:

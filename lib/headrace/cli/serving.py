@@ -12,6 +12,7 @@ import click
 
 from headrace.cli.opening import name_of, now, open_prepared, opened_store
 from headrace.cli.options import with_settings
+from headrace.cli.output import log_lines
 from headrace.errors import InputError, TerminalError
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def serve(settings: Settings, host: str | None, port: int | None) -> None:
         from headrace.serving.opening import OpeningStore
         from headrace.serving.server import serve as run
 
-        _log_access()
+        log_lines("headrace.access", logging.INFO)
         store = OpeningStore(lambda: open_prepared(settings))
         app = create_app(settings, store, now, token)
         _announce(settings, address(listening), listening.getsockname()[0])
@@ -99,16 +100,6 @@ def _announce(settings: Settings, url: str, host: str) -> None:
     click.echo(f"  try: curl{header} {url}/v1/predictions/segments/17850", err=True)
     if not header and host not in ("127.0.0.1", "::1"):
         click.echo("  warning: no token is required and other machines can reach this address", err=True)
-
-
-def _log_access() -> None:
-    """One JSON object a line on stderr, without the prefix of the other logs."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    access = logging.getLogger("headrace.access")
-    access.addHandler(handler)
-    access.setLevel(logging.INFO)
-    access.propagate = False
 
 
 def _records(lines: BinaryIO) -> Iterator[dict[str, Any]]:

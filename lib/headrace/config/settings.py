@@ -72,6 +72,7 @@ class StreamSettings(_Section):
     heartbeat_s: float = Field(gt=0)
     metrics_port: int = Field(ge=0, le=65535)
     handover_s: float = Field(gt=0)
+    log_level: Literal["info", "warning"]
 
 
 class EnginesSettings(_Section):

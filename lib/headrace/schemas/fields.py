@@ -11,7 +11,7 @@ from typing import Any
 
 from headrace.errors import DefinitionError, nearest
 
-# What a text may take, so that items which keep some of them in their state fit into the store: 400 KB with all versions.
+# What a text may take, so that items which keep some in their state fit into the store: 400 KB with all versions.
 MAX_TEXT_BYTES = 32 * 1024
 # Source: DynamoDB quotas, a partition key of 2,048 bytes; less a definition's name, at most 63, and a `#`.
 MAX_ENTITY_BYTES = 1984

@@ -24,10 +24,12 @@ from headrace.errors import (
 from headrace.registry import Registry
 from headrace.schemas import Vector
 from headrace.sources.kafka import Broker
+from headrace.speed import journal
 from headrace.speed.contributions import refuse_unstreamable
-from headrace.speed.handover import HANDED, WANTED
+from headrace.speed.handover import HANDED, WANTED, Champions
 from headrace.speed.ingest import Ingesting, IngestProgress, ingest_stream
 from headrace.speed.metrics import Metrics
+from headrace.speed.pulse import Pulse
 from headrace.speed.restarting import KeptLanding, OnBatch, Pause, first_line
 from headrace.speed.served import nothing_served
 from headrace.speed.update import Batch, Update, plan_of
@@ -70,6 +72,8 @@ class Driver:
         self._clock = clock
         self._say = say
         self._metrics = metrics
+        self._pulse = Pulse(settings.home, definition.name, owner, metrics.registry, clock)
+        self._champions = Champions(definition.name)
         self._running: dict[int, Update] = {}
         self._pauses: dict[int, Pause] = {}
         self._not_ours: set[int] = set()
@@ -92,6 +96,7 @@ class Driver:
             refuse_unstreamable(self._definition)
         store = self._opening.open()
         try:
+            self._pulse.begin(only, self._settings.stream.heartbeat_s)
             with Broker(self._settings.kafka, self._bootstrap) as broker:
                 if only != "update":
                     begin = partial(self._ingest, allow_gap=allow_gap, disjoint=disjoint)
@@ -108,12 +113,14 @@ class Driver:
                     except TransientError as error:
                         log.warning("%s", error)
                         idle = False
+                    self._pulse.beat()
                     if idle and until_idle:
                         return
                     stop.wait(max(0.0, self._settings.stream.heartbeat_s - (monotonic() - began)))
         finally:
             self._end()
             store.close()
+            self._pulse.beat(ended=True)
 
     # -- generations --------------------------------------------------------------------------
     def _tend(self, store: Store, *, only_once: bool) -> None:
@@ -124,6 +131,7 @@ class Driver:
             now_wanted = wanted(
                 champion, ledger, lambda g: _owner(store.progress(name, g)), ours=self._owner, now=self._clock()
             )
+            self._follow(store, champion.generation, max(now_wanted, default=0))
             for generation, update in list(self._running.items()):
                 failure = update.failure
                 if failure is not None:
@@ -179,7 +187,6 @@ class Driver:
             progress = store.progress(self._definition.name, generation)
             owner = progress.owner if progress is not None else WANTED
             if owner.startswith(HANDED):
-                self._metrics.handovers.labels(self._definition.name).inc()
                 self._say(f"generation {generation} was {owner}")
                 return
             if owner != WANTED and not is_dead(owner):
@@ -196,10 +203,19 @@ class Driver:
     def _updated(self, batch: Batch) -> None:
         self._pauses[batch.generation] = Pause()
         self._metrics.updated(batch)
-        log.info("%s", _logged(batch))
+        journal.counted(self._definition.name, batch)
+        self._pulse.beat()
 
     def _drop(self, generation: int) -> None:
         self._running.pop(generation).stop()
+        self._metrics.dropped(generation)
+
+    def _follow(self, store: Store, champion: int, newest: int) -> None:
+        """Tell which generation is served, and how long its hand-over took, to within a heartbeat."""
+        self._metrics.serving(champion, newest if newest > champion else 0)
+        took = self._champions.seen(store, champion, self._clock())
+        if took is not None:
+            self._metrics.handed_over(took)
 
     # -- the stream ---------------------------------------------------------------------------
     def _ingest(self, on_batch: OnBatch, *, allow_gap: bool, disjoint: bool) -> Ingesting:
@@ -218,7 +234,8 @@ class Driver:
 
     def _ingested(self, progress: IngestProgress) -> None:
         self._metrics.ingested(progress)
-        log.info("landed %d rows, %s quarantined, in %.2f s", progress.rows, progress.quarantined, progress.seconds)
+        journal.landed(self._definition.source.name, progress)
+        self._pulse.beat()
 
     def _hear(self, broker: Broker, *, updates: bool) -> bool:
         """Look where the stream ends; whether everything up to there is landed and counted."""
@@ -232,15 +249,17 @@ class Driver:
             except (Fenced, StoreUnavailable) as error:
                 log.info("generation %d: %s", generation, error)  # its next batch, or the next look, says the same
                 update.fail(error)
-            self._metrics.heard(generation, update.lag)
+            self._metrics.heard(generation, update.lag, update.as_of)
             idle = idle and update.follows and not any(update.lag.values())
         if self._landing is not None:
-            idle = idle and self._landing.covers(Vector.of(topic.incarnation, head))
+            end = Vector.of(topic.incarnation, head)
+            self._metrics.landing_heard(self._landing.lag(end))
+            idle = idle and self._landing.covers(end)
         return idle
 
     def _end(self) -> None:
-        for generation in list(self._running):
-            self._drop(generation)
+        for update in self._running.values():
+            update.stop()
         if self._landing is not None:
             self._landing.stop()
 
@@ -252,16 +271,3 @@ def _owner(progress: Progress | None) -> str | None:
 def _shown(update: Update) -> str:
     stream = sum(n for (incarnation, _), n in update.vector.items() if incarnation)
     return f"position {stream:,} of the stream"
-
-
-def _logged(batch: Batch) -> dict[str, object]:
-    settled = batch.interim.settled
-    return {
-        "generation": batch.generation,
-        "written": settled.written,
-        "replayed": settled.replayed,
-        "guard_failures": settled.refused,
-        "recut": batch.interim.recut,
-        "seconds": round(batch.seconds, 3),
-        "vector": batch.interim.progress.vector.to_json(),
-    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,12 +10,13 @@ from datetime import datetime, timedelta
 from headrace.batch import promote as champion_of
 from headrace.errors import CannotCatchUp
 from headrace.schemas import Vector
+from headrace.speed import journal
 from headrace.stores.port import Champion, LedgerEntry, Store
 
-log = logging.getLogger(__name__)
 _POLL_S = 0.1
 _FLIP_S = 30.0
 HANDED = "handed over to generation"  # the owner of a progress item whose generation is not to be counted, and until
+_SINCE = " since "  # when that was asked for
 _UNTIL = " until "  # when that is to hold if no one else becomes champion, since whoever handed over may have died
 WANTED = ""  # the owner of a progress item that any driver may take over
 
@@ -54,15 +54,17 @@ def rollback(
 
 def _asked_for(store: Store, definition: str, generation: int, now: datetime, waiting: Waiting | None) -> Champion:
     """Hand over; a former champion, which nobody counts any more, is asked for first."""
-    former = store.champion(definition).previous
-    if generation not in former or store.progress(definition, generation) is None:
-        return _hand_over(store, definition, generation, now, waiting)
-    store.take_over(definition, generation, WANTED, Vector(), now)
-    try:
-        return _hand_over(store, definition, generation, now, waiting)
-    except BaseException:
-        store.take_over(definition, generation, _handed(store.champion(definition).generation, now), Vector(), now)
-        raise
+    with journal.refusals(definition, generation):
+        former = store.champion(definition).previous
+        if generation not in former or store.progress(definition, generation) is None:
+            return _hand_over(store, definition, generation, now, waiting)
+        store.take_over(definition, generation, WANTED, Vector(), now)
+        try:
+            return _hand_over(store, definition, generation, now, waiting)
+        except BaseException:
+            back_to = _handed(store.champion(definition).generation, now, now)
+            store.take_over(definition, generation, back_to, Vector(), now)
+            raise
 
 
 def is_frozen(owner: str | None, now: datetime) -> bool:
@@ -72,8 +74,30 @@ def is_frozen(owner: str | None, now: datetime) -> bool:
     return now < datetime.fromisoformat(owner.partition(_UNTIL)[2])
 
 
-def _handed(generation: int, until: datetime) -> str:
-    return f"{HANDED} {generation}{_UNTIL}{until.isoformat()}"
+def _handed(generation: int, since: datetime, until: datetime) -> str:
+    return f"{HANDED} {generation}{_SINCE}{since.isoformat()}{_UNTIL}{until.isoformat()}"
+
+
+class Champions:
+    """The champions of a definition, one after the other, as who looks at the store now and then sees them."""
+
+    def __init__(self, definition: str) -> None:
+        self._definition = definition
+        self._last = 0
+
+    def seen(self, store: Store, champion: int, now: datetime) -> float | None:
+        """Seconds from asking for the hand-over to `now`, when `champion` is seen to have been handed over to.
+
+        None for the champion seen before, and for one that nothing was handed over to, as no stream ran.
+        """
+        former, self._last = self._last, champion
+        if former in (0, champion):
+            return None
+        standing = store.progress(self._definition, former)
+        to, _, times = standing.owner.partition(_SINCE) if standing is not None else ("", "", "")
+        if to != f"{HANDED} {champion}":
+            return None
+        return max(0.0, (now - datetime.fromisoformat(times.partition(_UNTIL)[0])).total_seconds())
 
 
 def reached(store: Store, definition: str, entry: LedgerEntry) -> Vector:
@@ -89,13 +113,14 @@ def _hand_over(store: Store, definition: str, generation: int, now: datetime, wa
     if old in (0, generation) or all(store.progress(definition, g) is None for g in (old, generation)):
         return champion_of.promote(store, definition, generation, now=now)
     before, as_of = reached(store, definition, ledger[old]), datetime.fromisoformat(ledger[old].info["as_of"])
-    patience = waiting.seconds if waiting is not None else 0.0
+    began, patience = time.monotonic(), waiting.seconds if waiting is not None else 0.0
     if waiting is not None:
         # Nearly there first: from the fence on the old generation stands still.
         _wait(store, definition, entry, before, waiting)
     # Both waits and the writes between them.
     until = now + timedelta(seconds=2 * patience + _FLIP_S)
-    final = store.take_over(definition, old, _handed(generation, until), before, as_of)
+    final = store.take_over(definition, old, _handed(generation, now, until), before, as_of)
+    fenced = time.monotonic()
     try:
         if waiting is not None:
             _wait(store, definition, entry, final.vector, waiting)
@@ -105,10 +130,11 @@ def _hand_over(store: Store, definition: str, generation: int, now: datetime, wa
         if standing is not None and standing.epoch == final.epoch:
             # Others may have handed over meanwhile, or this hand-over did and the answer was lost.
             champion = store.champion(definition)
-            owner = WANTED if champion.generation == old else _handed(champion.generation, now)
+            owner = WANTED if champion.generation == old else _handed(champion.generation, now, now)
             store.take_over(definition, old, owner, before, as_of)
         raise
-    log.info("%s: generation %d handed over to %d at %s", definition, old, generation, final.vector.to_json())
+    ended = time.monotonic()
+    journal.handed_over(definition, old, generation, seconds=ended - began, still_s=ended - fenced, at=final.vector)
     return champion
 
 

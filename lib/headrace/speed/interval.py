@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
 from headrace.errors import StoreError
 from headrace.schemas import Vector
 from headrace.speed.learning import Sampled, learn
+from headrace.speed.phases import Phases
 from headrace.speed.settling import Settled
 from headrace.stores.port import Progress, Store
 
@@ -23,11 +24,16 @@ class Interval(Sampled, Protocol):
 
 @dataclass(frozen=True)
 class Interim:
-    """What counting one interval did, and where the generation stands now."""
+    """What counting one interval did, and where the generation stands now.
+
+    recut: entities whose events had to be cut anew, because an item had counted some of them.
+    phases: seconds of each phase it went through: settle, recut, learn, advance.
+    """
 
     progress: Progress
     settled: Settled
-    recut: int  # entities whose events had to be cut anew, because an item had counted some of them
+    recut: int
+    phases: Mapping[str, float] = field(default_factory=dict)
 
 
 def count(interval: Interval, store: Store, progress: Progress, as_of: datetime) -> Interim:
@@ -45,14 +51,19 @@ def count(interval: Interval, store: Store, progress: Progress, as_of: datetime)
             expected=f"at or below {progress.vector.to_json()}",
             do="start the stream again: it begins where the store says",
         )
+    phases = Phases()
     settled = interval.settle(None)
+    phases.end("settle")
     recut = 0
     while settled.mixed:
         beyond, settled.mixed = settled.mixed, {}
         recut += len(beyond)
         settled.add(interval.settle(beyond))
+        phases.end("recut")
     if interval.plan.definition.event_learner is not None:
         learn(interval, store)
+        phases.end("learn")
     advanced = replace(progress, vector=progress.vector.join(interval.end), as_of=max(as_of, progress.as_of))
     store.advance(advanced)
-    return Interim(advanced, settled, recut)
+    phases.end("advance")
+    return Interim(advanced, settled, recut, phases.seconds)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from headrace.config import Settings
 from headrace.errors import HeadraceError, OverlapError
@@ -15,11 +15,13 @@ from headrace.schemas import Vector
 from headrace.sources.kafka import Broker, Topic, check_topic
 from headrace.speed.arrivals import Arrivals, arrived
 from headrace.speed.landing import LakeEnd, Landing
+from headrace.speed.phases import Phases
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 log = logging.getLogger(__name__)
+N = TypeVar("N", int, float)
 _JUDGED = 1_000  # records of a micro-batch from which on its share of bad ones says something
 
 
@@ -29,7 +31,8 @@ class IngestProgress:
 
     rows: events landed. quarantined: bad records by kind. replayed: records read again that had landed before.
     landed: where the lake ends now. alarms: micro-batches with a greater share of bad records than
-    ingest.max_quarantine_share. lag: records of each partition that had not been read when it ended.
+    ingest.max_quarantine_share. lag: records of each partition that had not been read when it ended. phases: seconds
+    of each phase it went through: decode, claim (a driver's first), quarantine, land.
     """
 
     rows: int = 0
@@ -40,18 +43,19 @@ class IngestProgress:
     seconds: float = 0.0
     landed: Vector = field(default_factory=Vector)
     lag: Mapping[int, int] = field(default_factory=dict)
+    phases: Mapping[str, float] = field(default_factory=dict)
 
     def __add__(self, later: IngestProgress) -> IngestProgress:
-        kinds = dict.fromkeys([*self.quarantined, *later.quarantined])
         return IngestProgress(
             self.rows + later.rows,
-            {kind: self.quarantined.get(kind, 0) + later.quarantined.get(kind, 0) for kind in kinds},
+            _summed(self.quarantined, later.quarantined),
             self.replayed + later.replayed,
             self.batches + later.batches,
             self.alarms + later.alarms,
             self.seconds + later.seconds,
             later.landed,
             later.lag,
+            _summed(self.phases, later.phases),
         )
 
 
@@ -101,7 +105,7 @@ class Lander:
         Raises StreamRecreated, OverlapError and IngestFenced, the last perhaps after bad records were quarantined,
         which the driver that fenced this one removes.
         """
-        began = monotonic()
+        began, phases = monotonic(), Phases()
         if all(n <= self.next.get(p, 0) for p, n in end.items()):
             return IngestProgress(landed=self.landed, lag=self._lag())  # a query's first batch may be empty
         with arrived(decoded) as batch:
@@ -109,15 +113,17 @@ class Lander:
             check_topic(self._broker.topic(self._topic.name), self._topic.incarnation)
             new = batch.beyond(self.next)
             self._refuse_overlap(new)
+            phases.end("decode")
             if new.total and not self._landing.is_claimed:
                 now = self._clock()
                 empty = batch.events.limit(0), batch.quarantined(now).limit(0)
                 # What another driver landed since this one started is in it.
                 self.next = dict(self._landing.claim(self._start.end, self._start.offsets, *empty, now).next)
                 new = new.beyond(self.next)
+                phases.end("claim")
             reached = {p: max(end.get(p, 0), self.next.get(p, 0)) for p in {*end, *self.next}}
             if new.total:
-                self._write(new, reached)
+                self._write(new, reached, phases)
             self.next = reached
             return IngestProgress(
                 rows=new.rows,
@@ -128,14 +134,17 @@ class Lander:
                 seconds=monotonic() - began,
                 landed=self.landed,
                 lag=self._lag(),
+                phases=phases.seconds,
             )
 
-    def _write(self, new: Arrivals, reached: Mapping[int, int]) -> None:
+    def _write(self, new: Arrivals, reached: Mapping[int, int], phases: Phases) -> None:
         self._on_step("decoded")
         if new.bad:
             self._landing.quarantine(new.quarantined(self._clock()), new.bad)
+            phases.end("quarantine")
         self._on_step("quarantined")
         self._landing.land(new.events, new.rows, reached)
+        phases.end("land")
         self._on_step("landed")
 
     def _refuse_overlap(self, new: Arrivals) -> None:
@@ -166,6 +175,10 @@ class Lander:
         except HeadraceError:
             return {}
         return {p: max(0, following - self.next.get(p, 0)) for p, (_, following) in held.items()}
+
+
+def _summed(one: Mapping[str, N], other: Mapping[str, N]) -> dict[str, N]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in dict.fromkeys([*one, *other])}
 
 
 def _shown(instant: datetime) -> str:

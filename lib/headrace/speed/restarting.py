@@ -85,6 +85,13 @@ class KeptLanding:
         """Whether everything below `head` has landed."""
         return self._running is not None and self._running.landed.covers(head)
 
+    def lag(self, head: Vector) -> dict[str, int]:
+        """Records of each partition below `head` that have not landed; none while nothing is being landed."""
+        if self._running is None:
+            return {}
+        landed = self._running.landed
+        return {log[1]: max(0, n - landed.get(log, 0)) for log, n in head.items()}
+
     def stop(self) -> None:
         """End after the micro-batch in work."""
         if self._running is not None:

@@ -77,6 +77,7 @@ class Update:
     ) -> None:
         self.plan = plan
         self.lag: Mapping[int, int] = {}
+        self.as_of: datetime | None = None  # the arrival time up to which everything was counted when it last heard
         self._spark = spark
         self._settings = settings
         self._opening = opening
@@ -205,6 +206,7 @@ class Update:
                     self._store.advance(self._progress)
             finally:
                 self._busy.release()
+        self.as_of = self._progress.as_of
 
     def _as_of(self, vector: Vector) -> datetime:
         """The arrival time up to which everything is below `vector`: when the stream was last heard to end there."""
