@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from kafka import KafkaProducer
 
 from headrace.algebra import Count, CountDistinct, Last, Max, State, Sum
 from headrace.config import Settings
@@ -90,7 +91,11 @@ def history_file(path: Path, rows: Iterable[Event], days: int = 400) -> Path:
 
 def send(broker: Broker, topic: str, rows: Iterable[Event | bytes], *, keyed: bool = True) -> int:
     """Produce the events, keyed by who, and wait until they are acknowledged."""
-    producer = broker.producer()
+    return produce(broker.producer(), topic, rows, keyed=keyed)
+
+
+def produce(producer: KafkaProducer, topic: str, rows: Iterable[Event | bytes], *, keyed: bool = True) -> int:
+    """`send` with a producer that is kept."""
     sent = []
     for row in rows:
         value = row if isinstance(row, bytes) else json.dumps(row).encode()

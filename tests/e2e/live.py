@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from tapped import Oracle, events, history_file, send
+from tapped import Oracle, events, history_file, produce
 
 from headrace.config import load
 from headrace.definitions import load_definition
@@ -186,17 +186,24 @@ class Live:
         """Events at a rate for the length of a block, one in a hundred of them poisoned."""
         stop = threading.Event()
         rng = random.Random(seed)
+        failures: list[BaseException] = []
 
         def run() -> None:
+            try:
+                produced()
+            except BaseException as error:  # noqa: BLE001 -- raised where the load is wanted
+                failures.append(error)
+
+        def produced() -> None:
             with Broker(self.settings.kafka, self.bootstrap) as broker:
-                number = 0
+                producer, number = broker.producer(), 0
                 while not stop.wait(20 / rate):
                     rows: list[Any] = list(events(20, seed=rng.randrange(10**9), hot=0.3))
                     if rng.random() < 0.2:
                         rows.insert(rng.randrange(20), POISON[number % len(POISON)])
                         number += 1
                         self.poisoned += 1
-                    self.sent += send(broker, "taps", rows)
+                    self.sent += produce(producer, "taps", rows)
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
@@ -206,6 +213,7 @@ class Live:
             stop.set()
             thread.join(30)
             assert not thread.is_alive()
+            assert not failures, failures
 
     settings: Any = None
     bootstrap: str = ""
