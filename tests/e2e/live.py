@@ -246,17 +246,22 @@ def live(shell: Shell) -> Iterator[Live]:
             store.close()
 
 
-def damage(folder: Path, rng: random.Random) -> list[str]:
-    """Delete, truncate or zero files of dead processes' checkpoints; which."""
-    done = []
+KINDS = ("offsets", "commits", "sources", "metadata")
+WAYS: dict[str, Callable[[Path], object]] = {
+    "deleted": Path.unlink,
+    "truncated": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
+    "zeroed": lambda file: file.write_bytes(bytes(file.stat().st_size)),
+}
+
+
+def damage(folder: Path, rng: random.Random, turn: int) -> set[tuple[str, str]]:
+    """Harm a file of each kind in dead processes' checkpoints, another way each `turn`; the kinds and ways."""
+    done = set()
     files = [file for file in folder.rglob("*") if file.is_file()]
-    ways: list[tuple[str, Callable[[Path], None]]] = [
-        ("deleted", lambda file: file.unlink()),
-        ("truncated", lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])),
-        ("zeroed", lambda file: file.write_bytes(bytes(file.stat().st_size))),
-    ]
-    for file in rng.sample(files, min(len(files), 6)):
-        way, change = rng.choice(ways)
-        change(file)
-        done.append(f"{way} {file.name}")
+    for number, kind in enumerate(KINDS):
+        way = [*WAYS][(turn + number) % len(WAYS)]
+        of_kind = [file for file in files if kind in file.relative_to(folder).parts]
+        for file in rng.sample(of_kind, min(len(of_kind), 2)):
+            WAYS[way](file)
+            done.add((kind, way))
     return done

@@ -106,7 +106,7 @@ def _half(place: Live, rng: random.Random, seconds: float, seed: int, *, kills: 
                 if kills and rng.random() < 0.5:
                     running.kill()
                     replays += running.replays()
-                    damage(place.shell.home / "checkpoints", rng)
+                    damage(place.shell.home / "checkpoints", rng, rng.randrange(3))
                     running, footprint = place.stream(), Footprint()
                     running.wait_for(COUNTED)
                 else:

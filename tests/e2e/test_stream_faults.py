@@ -7,11 +7,14 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import product
 
+import psutil
 import pytest
 
 from .conftest import Shell
-from .live import COUNTED, NAME, Live, damage, live
+from .live import COUNTED, KINDS, NAME, WAYS, Live, damage, live
 
 pytestmark = [pytest.mark.spark, pytest.mark.kafka, pytest.mark.dynamodb]
 
@@ -31,19 +34,22 @@ def test_killed_drivers_with_damaged_checkpoints_count_each_event_once(
     record_property("seed", seed)
     rng = random.Random(seed)
     replays = 0
+    harmed = set()
     with place.load(seed):
-        for _ in range(kills):
+        for kill in range(kills):
             running = place.stream()
             running.wait_for(COUNTED)
             time.sleep(rng.uniform(0, 4))
             running.kill()
             replays += running.replays()
-            damage(place.shell.home / "checkpoints", rng)
+            harmed |= damage(place.shell.home / "checkpoints", rng, kill)
     place.settle()
     replays += place.started[-1].replays()
     record_property("replayed items", replays)
     if kills > 2:
         assert replays > 0, "no batch was replayed, so nothing was proved"
+        assert harmed == set(product(KINDS, WAYS)), "each kind of file was damaged in each way"
+    assert harmed
     found = place.shell.json("quarantine", "list", NAME)
     assert found["rows"] == place.poisoned, "every bad record is accounted for, and no other"
 
@@ -56,6 +62,7 @@ def test_a_zombie_is_fenced_and_says_why(place: Live) -> None:
         first.signal(signal.SIGSTOP)
         second = place.stream()
         second.wait_for(COUNTED)
+        assert first.process.poll() is None, "it sleeps, and has not ended"
         first.signal(signal.SIGCONT)
         assert first.process.wait(120) != 0
         assert "no longer counted here" in first.said() or "another driver lands" in first.said()
@@ -73,8 +80,12 @@ def test_a_hand_over_under_load_with_workers_killed(place: Live) -> None:
         before = place.store.champion("taps").generation
         place.shell.run("train", NAME)
         place.shell.run("publish", NAME)
+        killed = []
         for worker in running.python_workers()[-2:]:
-            worker.kill()
+            with suppress(psutil.NoSuchProcess):
+                worker.kill()
+                killed.append(worker)
+        assert killed, "no Python worker was there to be killed"
         place.shell.run("promote", "taps")
         place.check()
         after = place.store.champion("taps").generation

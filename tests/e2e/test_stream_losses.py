@@ -33,6 +33,7 @@ def test_an_executor_is_killed_while_it_counts(place: Live) -> None:
         executors = running.started_by_it("CoarseGrainedExecutorBackend")
         assert len(executors) == 2, [one.cmdline() for one in executors]
         executors[0].kill()
+        executors[0].wait(30)
         counted = running.said().count(COUNTED)
         deadline = time.monotonic() + 120
         while running.said().count(COUNTED) < counted + 3:

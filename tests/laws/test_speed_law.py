@@ -35,9 +35,9 @@ OVERTAKEN = st.tuples(st.integers(0, 40), st.integers(0, 60), st.integers(0, 40)
 
 @st.composite
 def worlds(draw: Draw) -> World:
-    """History, then two partitions of a stream, with no order between positions and event times."""
+    """History, then one to three partitions of a stream, with no order between positions and event times."""
     logs = history(draw(st.lists(EVENTS, max_size=4)))
-    logs |= {("topic", str(p)): draw(st.lists(EVENTS, max_size=8)) for p in range(2)}
+    logs |= {("topic", str(p)): draw(st.lists(EVENTS, max_size=8)) for p in range(draw(st.integers(1, 3)))}
     return World(logs)
 
 

@@ -11,13 +11,14 @@ import test_speed_law as laws
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from speed_world import NOW, Event, PythonInterval, World
+from test_publication_race import publications
 
 from headrace.errors import StoreError
 from headrace.schemas import Vector
 from headrace.speed import counting, handover, interval, learning, settling
 from headrace.speed.counting import Counted, Mixed
 from headrace.stores.memory import MemoryStore
-from headrace.stores.port import ModelItem, Progress, SpeedItem, SpeedReport, WriteReport
+from headrace.stores.port import Champion, ModelItem, Progress, SpeedItem, SpeedReport, WriteReport
 
 Patch = pytest.MonkeyPatch
 # A mutation need only be found, not made small.
@@ -74,6 +75,24 @@ def mixed_counts_all(patch: Patch) -> None:
         return found
 
     patch.setattr(settling, "counted", counted)
+
+
+def file_order(patch: Patch) -> None:
+    """Catch-up takes the lake's files as they come, each saying that all before its end is counted: the later first."""
+    origin = PythonInterval.settle
+
+    def settle(self: PythonInterval, beyond: Any) -> settling.Settled:
+        half = Vector({log: (self.start.get(log, 0) + n + 1) // 2 for log, n in self.end.items()})
+        settled = origin(replace(self, start=half), beyond)
+        settled.add(origin(replace(self, end=half), beyond))
+        return settled
+
+    patch.setattr(PythonInterval, "settle", settle)
+
+
+def skip_ignored(patch: Patch) -> None:
+    """Readers see what was published half, or taken back."""
+    patch.setattr(Champion, "sees", lambda self, generation: self.floor <= generation <= self.generation)
 
 
 def progress_first(patch: Patch) -> None:
@@ -155,6 +174,7 @@ def model_after_progress(patch: Patch) -> None:
         (cut_ignored, laws.races),
         (part_of_an_entity_alone, laws.races),
         (mixed_counts_all, laws.races),
+        (file_order, laws.races),
         (progress_first, laws.races),
         (epoch_ignored, laws.races),
         (model_unguarded, laws.races),
@@ -162,6 +182,7 @@ def model_after_progress(patch: Patch) -> None:
         (model_after_progress, laws.races),
         (no_barrier, laws.flips),
         (no_fence, laws.flips),
+        (skip_ignored, publications),
     ],
     ids=lambda value: value.__name__,
 )
