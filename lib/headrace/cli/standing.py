@@ -75,7 +75,8 @@ def _landing(landing: StreamSeen) -> Iterator[str]:
     yield f"    rows        {landing.rows:,} in, {bad:,} quarantined{why}"
     yield f"    replays     {landing.replayed_batches}"
     yield f"    lag         {_pairs(landing.lag)}"
-    yield f"    batch       {_spent(landing.batch_s, landing.phases_s)}"
+    yield f"    batch       {_seconds(landing.batch_s)}"
+    yield f"    phases      {_pairs(landing.phases_s)}"
 
 
 def _counting(counting: GenerationSeen) -> Iterator[str]:
@@ -84,16 +85,12 @@ def _counting(counting: GenerationSeen) -> Iterator[str]:
     yield f"    replays     {counting.replayed_batches}"
     yield f"    lag         {_pairs(counting.lag)}"
     yield f"    freshness   p50 {_seconds(counting.freshness_p50_s)}, p99 {_seconds(counting.freshness_p99_s)}"
-    yield f"    batch       {_spent(counting.batch_s, counting.phases_s)}"
+    yield f"    batch       {_seconds(counting.batch_s)}"
+    yield f"    phases      {_pairs(counting.phases_s)}"
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}: {value:,}" for name, value in sorted(values.items())) or "-"
-
-
-def _spent(seconds: float | None, phases: Mapping[str, float]) -> str:
-    each = ", ".join(f"{phase} {spent:.3f}" for phase, spent in phases.items())
-    return _seconds(seconds) + (f" ({each})" if each else "")
+    return ", ".join(f"{name}: {value:,}" for name, value in values.items()) or "-"
 
 
 def _seconds(seconds: float | None) -> str:
