@@ -202,6 +202,8 @@ def _good(value: bytes | None) -> Event | None:
         event = json.loads((value or b"").decode())
         if datetime.fromisoformat(event["at"]).year > 2100:  # after its arrival by more than a clock is off
             return None
+        if len((event.get("tag") or "").encode()) > 32_768:
+            return None
         return (
             {**event, "x": None if event["x"] is None else float(event["x"])} if isinstance(event["who"], str) else None
         )

@@ -8,6 +8,7 @@ import random
 import re
 import signal
 import subprocess
+import sys
 import textwrap
 import threading
 import time
@@ -229,6 +230,7 @@ def live(shell: Shell) -> Iterator[Live]:
     engines = {one["name"]: one["endpoint"] for one in shell.json("status")}
     shell.run("run", NAME, "--input", "history.csv")
     settings = load([f"home={shell.home}", f"store.endpoint={engines['dynamodb']}"], environment="local")
+    sys.modules.pop("taps", None)  # of another module's place
     definition = load_definition(f"{place / 'taps.py'}:taps")
     with Broker(settings.kafka, engines["kafka"]) as broker:
         broker.create("taps", 2)
