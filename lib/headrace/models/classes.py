@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.errors import InputError
+from headrace.models.expressions import column, literal, number
 from headrace.models.moments import Floats
 
 # Source: W. J. Cody and W. Waite, Software Manual for the Elementary Functions (1980): ln 2 in two parts, of which the
@@ -28,7 +29,7 @@ def class_outputs(classes: int) -> tuple[str, ...]:
     >>> class_outputs(2)
     ('probability_0', 'probability_1', 'prediction')
     """
-    return (*(f"probability_{number}" for number in range(classes)), "prediction")
+    return (*(f"probability_{each}" for each in range(classes)), "prediction")
 
 
 def exp(values: Floats) -> Floats:
@@ -56,8 +57,8 @@ def probabilities(scores: Floats) -> Floats:
         shares = exp(scores - scores.max(axis=1, keepdims=True))
     # Class by class: NumPy adds up a row in another order than rows.
     total = np.zeros(len(shares))
-    for number in range(shares.shape[1]):
-        total += shares[:, number]
+    for each in range(shares.shape[1]):
+        total += shares[:, each]
     made: Floats = shares / total[:, None]
     return made
 
@@ -67,7 +68,7 @@ def told(scores: Floats) -> dict[str, npt.NDArray[Any]]:
     names = class_outputs(scores.shape[1])
     likely = probabilities(scores)
     best = np.argmax(scores, axis=1).astype(np.int32)
-    return {**{name: likely[:, number] for number, name in enumerate(names[:-1])}, names[-1]: best}
+    return {**{name: likely[:, each] for each, name in enumerate(names[:-1])}, names[-1]: best}
 
 
 def told_sql(classes: int, difference: Callable[[int, int], str]) -> dict[str, str]:
@@ -79,13 +80,13 @@ def told_sql(classes: int, difference: Callable[[int, int], str]) -> dict[str, s
         one = f"1.0D / (1.0D + exp(-({more})))"
         return {names[0]: f"1.0D - {one}", names[1]: one, best: f"CAST({more} > 0.0D AS INT)"}
     made = {}
-    for number, name in enumerate(names):
-        others = (f"exp({difference(other, number)})" for other in range(classes) if other != number)
+    for each, name in enumerate(names):
+        others = (f"exp({difference(other, each)})" for other in range(classes) if other != each)
         made[name] = f"1.0D / (1.0D + {' + '.join(others)})"
     leads = []
-    for number in range(classes - 1):
-        lead = " AND ".join(f"{difference(other, number)} <= 0.0D" for other in range(number + 1, classes))
-        leads.append(f"WHEN {lead} THEN {number}")
+    for each in range(classes - 1):
+        lead = " AND ".join(f"{difference(other, each)} <= 0.0D" for other in range(each + 1, classes))
+        leads.append(f"WHEN {lead} THEN {each}")
     likeliest = f"CASE {' '.join(leads)} ELSE {classes - 1} END"
     return made | {best: f"CASE WHEN {difference(0, 1)} IS NOT NULL THEN {likeliest} END"}
 
@@ -95,6 +96,15 @@ def is_class(values: npt.NDArray[np.float64], classes: int) -> npt.NDArray[np.bo
     with np.errstate(invalid="ignore"):
         known: npt.NDArray[np.bool_] = (values >= 0) & (values < classes) & (np.rint(values) == values)
     return known
+
+
+def is_class_sql(target: str, classes: int) -> str:
+    """The same of a column, as SQL.
+
+    >>> is_class_sql("left", 2)
+    'CAST(`left` AS DOUBLE) IN (0.0D, 1.0D)'
+    """
+    return f"{number(target)} IN ({', '.join(literal(each) for each in range(classes))})"
 
 
 def require_every_class(learner: str, target: str, counts: Sequence[int]) -> None:
@@ -111,8 +121,8 @@ def require_every_class(learner: str, target: str, counts: Sequence[int]) -> Non
 def fit_metrics(outputs: Mapping[str, str], target: str, classes: int) -> dict[str, str]:
     """SQL aggregates over samples: the mean log loss (no probability below 1e-15), and the share told right."""
     *names, best = class_outputs(classes)
-    cases = " ".join(f"WHEN {target} = {number} THEN {outputs[name]}" for number, name in enumerate(names))
+    cases = " ".join(f"WHEN {each} THEN {outputs[name]}" for each, name in enumerate(names))
     return {
-        "log_loss": f"avg(-ln(greatest(CASE {cases} END, 1e-15D)))",
-        "accuracy": f"avg(CAST({outputs[best]} = {target} AS DOUBLE))",
+        "log_loss": f"avg(-ln(greatest(CASE {column(target)} {cases} END, 1e-15D)))",
+        "accuracy": f"avg(CAST({outputs[best]} = {column(target)} AS DOUBLE))",
     }

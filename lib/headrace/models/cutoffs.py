@@ -12,9 +12,10 @@ import numpy.typing as npt
 from headrace.errors import DefinitionError
 from headrace.models.expressions import column, literal, number, where_usable
 from headrace.models.learner import Contribution, Fitted, declared, require_finite
-from headrace.models.moments import added, centred, no_products, products, rows_counted
+from headrace.models.moments import centred, no_products, products, rows_counted
 from headrace.models.samples import in_order
 from headrace.models.scaling import constant, scaled, scaling
+from headrace.models.totals import merged
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -125,10 +126,7 @@ class CutOffs:
         return {"products": each, "skipped": int(len(counted) - counted.sum())}
 
     def merge(self, left: Contribution, right: Contribution) -> Contribution:
-        return {
-            "products": [added(a, b) for a, b in zip(left["products"], right["products"], strict=True)],
-            "skipped": left["skipped"] + right["skipped"],
-        }
+        return merged(left, right)
 
     def live(self, parameters: Mapping[str, Any], since: Contribution) -> dict[str, Any]:
         """The mean and standard deviation of all entities; the fitted ones where there are none.

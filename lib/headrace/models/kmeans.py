@@ -15,8 +15,9 @@ import numpy.typing as npt
 from headrace.errors import DefinitionError
 from headrace.models.expressions import literal, number, where_usable
 from headrace.models.learner import Contribution, Fitted, declared, require_finite
-from headrace.models.moments import Floats, added, centred, no_products, products, rows_counted
+from headrace.models.moments import Floats, centred, no_products, products, rows_counted
 from headrace.models.samples import in_order
+from headrace.models.totals import merged
 
 if TYPE_CHECKING:
     from pyspark.ml.clustering import KMeans as SparkKMeans
@@ -148,10 +149,7 @@ class KMeans:
         return {"products": each, "skipped": int(len(counted) - counted.sum())}
 
     def merge(self, left: Contribution, right: Contribution) -> Contribution:
-        return {
-            "products": [added(a, b) for a, b in zip(left["products"], right["products"], strict=True)],
-            "skipped": left["skipped"] + right["skipped"],
-        }
+        return merged(left, right)
 
     def live(self, parameters: Mapping[str, Any], since: Contribution) -> dict[str, Any]:
         """Each centre moved to the mean of all entities nearest to it, their labels kept: one step of Lloyd's.

@@ -13,9 +13,10 @@ from headrace.errors import DefinitionError
 from headrace.models.contribution import contributed
 from headrace.models.expressions import column, literal, weighted, where_usable
 from headrace.models.learner import Contribution, Fitted, require_finite
-from headrace.models.moments import Floats, added, centred, no_products, products, rows_counted
+from headrace.models.moments import Floats, centred, no_products, products, rows_counted
 from headrace.models.samples import in_order, usable
 from headrace.models.scaling import conditioned, scaled, scaling, scaling_stages, weighted_sum
+from headrace.models.totals import merged
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -140,10 +141,7 @@ class LinearRegression:
         return {"products": products(rows[counted] if skipped else rows), "skipped": skipped}
 
     def merge(self, left: Contribution, right: Contribution) -> Contribution:
-        return {
-            "products": added(left["products"], right["products"]),
-            "skipped": left["skipped"] + right["skipped"],
-        }
+        return merged(left, right)
 
     def _normal(self, covariance: Floats) -> tuple[Floats, Floats]:
         """The matrix of the normal equations, and its scale: see `conditioned`."""

@@ -14,17 +14,19 @@ from headrace.models.classes import (
     class_outputs,
     fit_metrics,
     is_class,
+    is_class_sql,
     probabilities,
     require_every_class,
     told,
     told_sql,
 )
 from headrace.models.contribution import contributed
-from headrace.models.expressions import column, weighted, where_usable
+from headrace.models.expressions import weighted, where_usable
 from headrace.models.learner import Contribution, Fitted, require_finite
-from headrace.models.moments import Floats, added, averages, gram, rows_counted, squared, sums
+from headrace.models.moments import Floats, averages, gram, rows_counted, squared, sums
 from headrace.models.samples import in_order, usable
 from headrace.models.scaling import MAX_CONDITION, conditioned, scaled, scaling, scaling_stages, weighted_sum
+from headrace.models.totals import merged
 
 if TYPE_CHECKING:
     from pyspark.ml.classification import LogisticRegressionModel
@@ -119,11 +121,10 @@ class LogisticRegression:
         Raises InputError when there is no usable sample, a class has none, or inputs are collinear.
         """
         from pyspark.ml import PipelineModel
-        from pyspark.sql import functions as F
 
         target = columns[-1]
-        known = F.col(target).isin([float(number) for number in range(self.classes)])
-        numbers = in_order(usable(samples, columns).where(known), columns, _NAME).persist()
+        known = usable(samples, columns).where(is_class_sql(target, self.classes))
+        numbers = in_order(known, columns, _NAME).persist()
         try:
             start = self._start(numbers, samples, columns)
             stages = scaling_stages(start)
@@ -132,7 +133,7 @@ class LogisticRegression:
                 "coefficients": model.coefficientMatrix.toArray().tolist(),
                 "intercepts": model.interceptVector.toArray().tolist(),
             }
-            metrics = fit_metrics(self.sql(parameters), column(target), self.classes)
+            metrics = fit_metrics(self.sql(parameters), target, self.classes)
             told_right = numbers.selectExpr(*(f"{made} AS {name}" for name, made in metrics.items())).first()
         finally:
             numbers.unpersist(blocking=True)
@@ -236,12 +237,7 @@ class LogisticRegression:
         }
 
     def merge(self, left: Contribution, right: Contribution) -> Contribution:
-        merged = {
-            part: [added(a, b) for a, b in zip(left[part], right[part], strict=True)]
-            for part in ("gradient", "curvature")
-        }
-        counts = added(left["counts"], right["counts"])
-        return {"counts": counts, **merged, "skipped": left["skipped"] + right["skipped"]}
+        return merged(left, right)
 
     def live(self, parameters: Mapping[str, Any], since: Contribution) -> dict[str, Any]:
         """One bounded Newton step over training and later samples; the fitted ones, to the bit, without later ones.

@@ -52,7 +52,7 @@ def sums(rows: Floats) -> list[int]:
     total = [0] * rows.shape[1]
     for start in range(0, len(rows), _BLOCK):  # 50 bits of a value and 12 of the rows are no more than 63
         steps = np.rint(rows[start : start + _BLOCK] * 2.0**STEP_BITS).astype(np.int64)
-        total = added(total, steps.sum(axis=0).tolist())
+        total = [a + b for a, b in zip(total, steps.sum(axis=0).tolist(), strict=True)]
     return total
 
 
@@ -112,11 +112,6 @@ def squared(totals: Sequence[int], width: int, samples: int) -> Floats:
 def averages(totals: Sequence[int], samples: int) -> Floats:
     """What `sums` gave, over so many samples."""
     return np.array([float(Fraction(total, samples * 2**STEP_BITS)) for total in totals])
-
-
-def added(left: Sequence[int], right: Sequence[int]) -> list[int]:
-    """The sums, or sums of products, of both operands' samples together."""
-    return [a + b for a, b in zip(left, right, strict=True)]
 
 
 def centred(totals: Sequence[int], columns: int) -> tuple[int, Floats, Floats]:

@@ -10,14 +10,23 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.errors import DefinitionError, InputError
-from headrace.models.classes import class_outputs, fit_metrics, is_class, require_every_class, told, told_sql
+from headrace.models.classes import (
+    class_outputs,
+    fit_metrics,
+    is_class,
+    is_class_sql,
+    require_every_class,
+    told,
+    told_sql,
+)
 from headrace.models.contribution import contributed
 from headrace.models.expressions import column, literal, number, weighted, where
 from headrace.models.learner import Contribution, Fitted, require_finite
 from headrace.models.moments import Floats
 from headrace.models.samples import in_order, usable
 from headrace.models.scaling import weighted_sum
-from headrace.models.tokens import LIMITS, Model, by_class, merged, of_categories, of_columns, tables, weights
+from headrace.models.tokens import LIMITS, Model, by_class, of_categories, of_columns, tables, weights
+from headrace.models.totals import merged
 
 if TYPE_CHECKING:
     from pyspark.ml import Transformer
@@ -119,12 +128,10 @@ class NaiveBayes:
         Raises InputError when there is no usable sample or a class has none.
         """
         from pyspark.ml import PipelineModel
-        from pyspark.sql import functions as F
 
         target = columns[-1]
-        known = F.col(target).isin([float(each) for each in range(self.classes)])
-        taken = F.expr(" AND ".join(self._taken(name) for name in self.features))
-        numbers = in_order(usable(samples, columns).where(known & taken), columns, _NAME).persist()
+        taken = [is_class_sql(target, self.classes), *(self._taken(name) for name in self.features)]
+        numbers = in_order(usable(samples, columns).where(" AND ".join(taken)), columns, _NAME).persist()
         try:
             start = {"features": list(self.features), "target": target, "classes": self.classes}
             state = contributed(self, start, samples, columns)
@@ -132,7 +139,7 @@ class NaiveBayes:
             require_every_class(_NAME, target, counts)
             parameters = self._solved({**start, "contribution": state}, state)
             sql = self.sql(parameters)
-            metrics = fit_metrics(sql, column(target), self.classes)
+            metrics = fit_metrics(sql, target, self.classes)
             told_right = numbers.selectExpr(*(f"{made} AS {name}" for name, made in metrics.items())).first()
             stages = self._stages(numbers, target, sql)
         finally:

@@ -51,18 +51,6 @@ def by_class(
     }
 
 
-def merged(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
-    """Two trees of counts added up, key by key."""
-    whole: dict[str, Any] = dict(left)
-    for key, value in right.items():
-        held = whole.get(key)
-        if isinstance(value, Mapping):
-            whole[key] = merged(held or {}, value)
-        else:
-            whole[key] = (held or 0) + value
-    return whole
-
-
 def _priors(counts: Mapping[str, Any], classes: int, smoothing: float) -> list[float]:
     # Source: Spark ML, which smooths the shares of the classes as well.
     samples = [counts["samples"].get(str(each), 0) for each in range(classes)]
