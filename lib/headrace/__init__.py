@@ -13,8 +13,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "headrace.algebra": ("Count", "CountDistinct", "DaysSince", "Last", "Max", "Mean", "Min", "Sum", "Window"),
     "headrace.definitions": ("CUT", "READER", "Definition", "Stream", "Table", "fixed"),
+    "headrace.models.cutoffs": ("CutOffs",),
     "headrace.models.kmeans": ("KMeans",),
     "headrace.models.linear": ("LinearRegression",),
+    "headrace.models.logistic": ("LogisticRegression",),
+    "headrace.models.naive_bayes": ("NaiveBayes",),
     "headrace.schemas": ("Field", "Schema", "Vector"),
     "headrace.transforms.derivation": ("Derivation",),
 }

@@ -25,14 +25,24 @@ from headrace.config import Settings
 from headrace.definitions import Definition
 from headrace.errors import AnswerIsNo, DefinitionError
 from headrace.models.kmeans import KMeans
+from headrace.models.logistic import LogisticRegression
 from headrace.registry import Generation
+from headrace.schemas import Vector
 from headrace.serving.lookup import Lookups
-from headrace.speed.learning import refresh
+from headrace.sources.lake import snapshot
+from headrace.speed.learning import learn, refresh
+from headrace.speed.settling import Plan
+from headrace.speed.spark_interval import SparkInterval
 from headrace.speed.verify import verify
 from headrace.stores import Opening
 from headrace.stores.port import ModelItem, Store
 
 pytestmark = [pytest.mark.spark, pytest.mark.dynamodb]
+
+
+def choices(count: int, seed: int) -> list[dict[str, Any]]:
+    """Events whose x is a class: 1 where it and y together were large."""
+    return [{**row, "x": int(row["x"] + 8 * row["y"] > 10)} for row in events(count, seed)]
 
 
 def now() -> datetime:
@@ -90,6 +100,12 @@ def rides(spark: SparkSession, headrace_settings: Any, dynamodb: str) -> Iterato
     yield from placed(spark, headrace_settings, dynamodb, taps("taps"))
 
 
+@pytest.fixture
+def buyers(spark: SparkSession, headrace_settings: Any, dynamodb: str) -> Iterator[Place]:
+    definition = dataclasses.replace(taps("taps"), learner=LogisticRegression(("y",)))
+    yield from placed(spark, headrace_settings, dynamodb, definition)
+
+
 def test_centres_move_to_the_entities_as_they_are_now(people: Place, tmp_path: Path) -> None:
     name = people.definition.name
     people.land(history_file(tmp_path / "one.csv", events(300, seed=1)))
@@ -144,6 +160,34 @@ def test_a_line_that_the_lake_has_no_samples_for_is_found(rides: Place, tmp_path
     invented = ModelItem(json.dumps(LEARNER.contribution(theta, some[:1])), scorer.vector)
     rides.store.write_model("taps", 1, invented)
     assert rides.verified().mismatched == 1
+
+
+def test_probabilities_follow_the_events_of_an_interval(buyers: Place, tmp_path: Path) -> None:
+    learner, early, late = LogisticRegression(("y",)), choices(300, seed=1), choices(300, seed=2)
+    buyers.land(history_file(tmp_path / "one.csv", early))
+    generation = buyers.champion()
+    theta, cut = generation.theta()["learner"], Vector.from_json(generation.manifest.cut)
+    buyers.land(history_file(tmp_path / "two.csv", late, days=900))
+    seen = snapshot(buyers.spark, buyers.settings.lake, "taps")
+    plan = Plan(buyers.definition, 1, buyers.store.champion("taps"), cut, generation.theta())
+    opening = Opening(buyers.settings.store, buyers.settings.store.endpoint, 20)
+    for _ in range(2):  # the same interval once more counts nothing
+        learn(SparkInterval(plan, opening, seen.events, cut, seen.cut), buyers.store)
+    reading = Lookups(buyers.store, 0, now)
+
+    def told(*, live: bool) -> list[float]:
+        done = reading.scorer("taps", live=live).predict([{"y": -0.5}, {"y": 0.5}], now=now())
+        assert list(json.loads(json.dumps(done.predictions))[0]) == ["probability_0", "probability_1", "prediction"]
+        return [row["probability_1"] for row in done.predictions]
+
+    # The oracle: what the second file's events add, counted in one array, and one step from what was trained.
+    some = np.array([[row["y"], row["x"]] for row in late])
+    moved = learner.live(theta, learner.contribution(theta, some))
+    assert reading.scorer("taps").vector == seen.cut
+    assert told(live=True) == learner.score(moved, np.array([[-0.5], [0.5]]))["probability_1"].tolist()
+    assert told(live=False) == learner.score(theta, np.array([[-0.5], [0.5]]))["probability_1"].tolist()
+    assert 0 < abs(told(live=True)[0] - told(live=False)[0]) < 0.2
+    assert told(live=True)[0] < told(live=True)[1]
 
 
 def test_what_cannot_be_refreshed_says_so(people: Place, rides: Place) -> None:

@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from headrace.algebra.description import made_from
+from headrace.models.cutoffs import CutOffs
 from headrace.models.kmeans import KMeans
 from headrace.models.learner import Learner
 from headrace.models.linear import LinearRegression
+from headrace.models.logistic import LogisticRegression
+from headrace.models.naive_bayes import NaiveBayes
 
-_MAKERS: dict[str, Callable[..., Learner]] = {made.kind: made for made in (KMeans, LinearRegression)}
+_LEARNERS = (CutOffs, KMeans, LinearRegression, LogisticRegression, NaiveBayes)
+_MAKERS: dict[str, Callable[..., Learner]] = {made.kind: made for made in _LEARNERS}
 
 
 def learner_from(description: Mapping[str, Any]) -> Learner:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from headrace.errors import DefinitionError, nearest
-from headrace.models.learner import Contribution, Fitted, require_finite
-from headrace.models.moments import Floats, added, centred, no_products, products, rows_counted
+from headrace.errors import DefinitionError
+from headrace.models.expressions import literal, number, where_usable
+from headrace.models.learner import Contribution, Fitted, declared, require_finite
+from headrace.models.moments import Floats, centred, no_products, products, rows_counted
 from headrace.models.samples import in_order
+from headrace.models.totals import merged
 
 if TYPE_CHECKING:
     from pyspark.ml.clustering import KMeans as SparkKMeans
@@ -67,15 +69,7 @@ class KMeans:
         }
 
     def inputs(self, features: tuple[str, ...]) -> tuple[str, ...]:
-        for name in self.features or ():
-            if name not in features:
-                raise DefinitionError(
-                    "k-means reads a feature that is not declared",
-                    found=repr(name),
-                    expected=f"one of {list(features)}",
-                    nearest=nearest(name, features),
-                )
-        return self.features or features
+        return declared("k-means", self.features or features, features)
 
     def fit(self, samples: DataFrame, features: tuple[str, ...], base: Mapping[str, Any] | None) -> Fitted:
         """Fit on finished features, one row an entity; `base` gives clusters the numbers of its nearest centres.
@@ -124,6 +118,23 @@ class KMeans:
         nearest_centre, _ = _nearest(parameters, _usable_unit(parameters, inputs))
         return {"cluster": np.array(parameters["labels"], dtype=np.int32)[nearest_centre]}
 
+    def sql(self, parameters: Mapping[str, Any]) -> dict[str, str]:
+        names, ends = parameters["features"], zip(parameters["min"], parameters["max"], strict=True)
+        scaled = [
+            f"({number(name)} - {literal(low)}) / {literal(high - low)}" if high > low else "0.5D"
+            for name, (low, high) in zip(names, ends, strict=True)
+        ]
+
+        def distance(centre: Sequence[float]) -> str:
+            apart = (f"({x} - {literal(c)})" for x, c in zip(scaled, centre, strict=True))
+            return where_usable(names, " + ".join(f"{each} * {each}" for each in apart))
+
+        # `least` takes two or more: the first distance once more changes nothing.
+        distances = ", ".join(distance(centre) for centre in [*parameters["centers"], parameters["centers"][0]])
+        first = f"CAST(array_position(array({distances}), least({distances})) AS INT)"
+        # Not element_at: Spark 4.1 takes a null index for one that is there when the array is constant.
+        return {"cluster": f"get(array({', '.join(map(str, parameters['labels']))}), {first} - 1)"}
+
     def empty(self, parameters: Mapping[str, Any]) -> Contribution:
         width = len(parameters["features"])
         return {"products": [no_products(width) for _ in parameters["centers"]], "skipped": 0}
@@ -138,10 +149,7 @@ class KMeans:
         return {"products": each, "skipped": int(len(counted) - counted.sum())}
 
     def merge(self, left: Contribution, right: Contribution) -> Contribution:
-        return {
-            "products": [added(a, b) for a, b in zip(left["products"], right["products"], strict=True)],
-            "skipped": left["skipped"] + right["skipped"],
-        }
+        return merged(left, right)
 
     def live(self, parameters: Mapping[str, Any], since: Contribution) -> dict[str, Any]:
         """Each centre moved to the mean of all entities nearest to it, their labels kept: one step of Lloyd's.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from headrace.errors import InputError
+from headrace.errors import DefinitionError, InputError, nearest
 
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
@@ -61,6 +61,12 @@ class Learner(Protocol):
     def score(self, parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         """rows x inputs -> output columns, without Spark, equal to the pipeline to 1e-9."""
 
+    def sql(self, parameters: Mapping[str, Any]) -> dict[str, str]:
+        """Spark SQL of each output, equal to `score` to 1e-9, over columns named as the inputs.
+
+        Null where `score` refuses the row, such as for a null or a number that is not finite.
+        """
+
     def empty(self, parameters: Mapping[str, Any]) -> Contribution:
         """The contribution of no samples."""
 
@@ -75,6 +81,19 @@ class Learner(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """A JSON value of the learner and its settings, part of the definition's hash."""
+
+
+def declared(learner: str, names: tuple[str, ...], features: Sequence[str]) -> tuple[str, ...]:
+    """The names; DefinitionError, with the nearest, for one that is no feature of the definition."""
+    for name in names:
+        if name not in features:
+            raise DefinitionError(
+                f"{learner} reads a feature that is not declared",
+                found=repr(name),
+                expected=f"one of {list(features)}",
+                nearest=nearest(name, features),
+            )
+    return names
 
 
 def require_finite(learner: str, features: Sequence[str], rows: npt.NDArray[np.float64]) -> None:

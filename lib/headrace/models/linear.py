@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from headrace.errors import DefinitionError, InputError
+from headrace.errors import DefinitionError
 from headrace.models.contribution import contributed
+from headrace.models.expressions import column, literal, weighted, where_usable
 from headrace.models.learner import Contribution, Fitted, require_finite
-from headrace.models.moments import Floats, added, centred, no_products, products, rows_counted
+from headrace.models.moments import Floats, centred, no_products, products, rows_counted
 from headrace.models.samples import in_order, usable
+from headrace.models.scaling import conditioned, scaled, scaling, scaling_stages, weighted_sum
+from headrace.models.totals import merged
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-# Of inputs scaled to one spread; beyond it a solution in doubles is not good to 1e-8: 16 digits less 8.
-MAX_CONDITION = 1e8
+_NAME = "linear regression"
 # More inputs than this make a contribution that an item of the store may not hold: 400 KB, up to 30 bytes a product.
 MAX_INPUTS = 120
 
@@ -80,26 +80,27 @@ class LinearRegression:
         Raises InputError when there is no usable sample, the target never changes, or inputs are collinear.
         """
         from pyspark.ml import PipelineModel
-        from pyspark.ml.feature import SQLTransformer, VectorAssembler
+        from pyspark.ml.feature import SQLTransformer
         from pyspark.ml.regression import LinearRegression as SparkLinearRegression
 
         target = columns[-1]
-        numbers = in_order(usable(samples, columns), columns, "linear regression").persist()
+        numbers = in_order(usable(samples, columns), columns, _NAME).persist()
         try:
-            parameters = self._scaling(numbers, target)
+            means, scales = scaling(numbers, columns, _NAME, target)
+            parameters: dict[str, Any] = {
+                "features": list(self.features),
+                "target": target,
+                "mean": means[:-1],
+                "scale": scales[:-1],
+                "target_mean": means[-1],
+                "target_scale": scales[-1],
+            }
             state = contributed(self, parameters, samples, columns)
             n, _, covariance = centred(state["products"], len(columns))
             self._normal(covariance[:-1, :-1])
-            scaled = ", ".join(
-                f"(`{name}` - {mean!r}D) / {scale!r}D AS `{name}__scaled`"
-                for name, mean, scale in zip(self.features, parameters["mean"], parameters["scale"], strict=True)
-            )
-            scaler = SQLTransformer(statement=f"SELECT *, {scaled} FROM __THIS__")  # noqa: S608 - own numbers
-            assembler = VectorAssembler(
-                inputCols=[f"{name}__scaled" for name in self.features], outputCol="scaled", handleInvalid="error"
-            )
-            label = f"(`{target}` - {parameters['target_mean']!r}D) / {parameters['target_scale']!r}D"
-            rows = assembler.transform(scaler.transform(numbers)).selectExpr("scaled", f"{label} AS label")
+            stages = scaling_stages(parameters)
+            label = f"({column(target)} - {literal(means[-1])}) / {literal(scales[-1])}"
+            rows = PipelineModel(stages).transform(numbers).selectExpr("scaled", f"{label} AS label")
             model = SparkLinearRegression(
                 solver="normal", regParam=self.ridge, standardization=False, featuresCol="scaled"
             ).fit(rows)
@@ -110,62 +111,23 @@ class LinearRegression:
         named = SQLTransformer(statement=f"SELECT * EXCEPT (prediction), {unscaled} AS prediction FROM __THIS__")  # noqa: S608
         return Fitted(
             {**parameters, "contribution": state},
-            PipelineModel([scaler, assembler, model, named]),
+            PipelineModel([*stages, model, named]),
             _metrics(parameters, covariance, n, state["skipped"]),
-        )
-
-    def _scaling(self, numbers: DataFrame, target: str) -> dict[str, Any]:
-        from pyspark.sql import functions as F
-
-        names = [*self.features, target]
-        seen = numbers.agg(*(F.avg(name) for name in names), *(F.stddev_pop(name) for name in names)).first()
-        assert seen is not None  # noqa: S101 - an aggregate without keys has one row
-        means, scales = list(seen[: len(names)]), list(seen[len(names) :])
-        for name, scale in zip(names, scales, strict=True):
-            if scale == 0:
-                raise InputError(
-                    f"linear regression cannot read {name!r}",
-                    found="one value in every sample",
-                    expected="a target that changes" if name == target else "a feature that changes",
-                    do="leave it out of the learner's `features`" if name != target else "choose another target",
-                )
-        return {
-            "features": list(self.features),
-            "target": target,
-            "mean": means[:-1],
-            "scale": scales[:-1],
-            "target_mean": means[-1],
-            "target_scale": scales[-1],
-        }
-
-    def _normal(self, covariance: Floats) -> tuple[Floats, Floats]:
-        """The normal equations' matrix with ones on its diagonal, and what its rows and columns were divided by.
-
-        Refuses inputs of which one is all but a sum of others; how far one is spread is no matter.
-        """
-        penalised = covariance + self.ridge * np.eye(len(covariance))
-        size = np.sqrt(np.diag(penalised))
-        normal: Floats = penalised / np.outer(size, size)
-        values, vectors = np.linalg.eigh(normal)
-        if values[0] * MAX_CONDITION >= values[-1]:
-            return normal, size
-        together = [name for name, share in zip(self.features, np.abs(vectors[:, 0]), strict=True) if share > 0.1]
-        raise InputError(
-            "inputs of linear regression are collinear",
-            found=f"{together}, a condition number of {values[-1] / max(values[0], 1e-300):.1e}",
-            expected=f"at most {MAX_CONDITION:.0e}",
-            do="leave one of them out, or declare a ridge",
         )
 
     def score(self, parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         """The expected target of each row, float64. Raises InputError for a number that is not finite."""
         rows = np.asarray(inputs, dtype=np.float64)
-        require_finite("linear regression", parameters["features"], rows)
-        scaled = (rows - np.array(parameters["mean"])) / np.array(parameters["scale"])
-        # Column by column: BLAS adds in another order for one row than for many.
-        terms = (scaled[:, i] * c for i, c in enumerate(parameters["coefficients"]))
-        expected = reduce(add, terms, np.full(len(rows), float(parameters["intercept"])))
+        require_finite(_NAME, parameters["features"], rows)
+        expected = weighted_sum(scaled(parameters, rows), parameters["coefficients"], parameters["intercept"])
         return {"prediction": expected * parameters["target_scale"] + parameters["target_mean"]}
+
+    def sql(self, parameters: Mapping[str, Any]) -> dict[str, str]:
+        spread = parameters["target_scale"]
+        weights = [c / s * spread for c, s in zip(parameters["coefficients"], parameters["scale"], strict=True)]
+        constant = parameters["intercept"] * spread + parameters["target_mean"]
+        told = weighted(self.features, parameters["mean"], weights, constant)
+        return {"prediction": where_usable(self.features, told)}
 
     def empty(self, parameters: Mapping[str, Any]) -> Contribution:  # noqa: ARG002
         return {"products": no_products(len(self.features) + 1), "skipped": 0}
@@ -173,16 +135,17 @@ class LinearRegression:
     def contribution(self, parameters: Mapping[str, Any], samples: npt.NDArray[Any]) -> Contribution:
         mean = np.array([*parameters["mean"], parameters["target_mean"]])
         scale = np.array([*parameters["scale"], parameters["target_scale"]])
-        scaled = (np.asarray(samples, dtype=np.float64) - mean) / scale
-        counted = rows_counted(scaled)
-        skipped = int(len(scaled) - counted.sum())
-        return {"products": products(scaled[counted] if skipped else scaled), "skipped": skipped}
+        rows = (np.asarray(samples, dtype=np.float64) - mean) / scale
+        counted = rows_counted(rows)
+        skipped = int(len(rows) - counted.sum())
+        return {"products": products(rows[counted] if skipped else rows), "skipped": skipped}
 
     def merge(self, left: Contribution, right: Contribution) -> Contribution:
-        return {
-            "products": added(left["products"], right["products"]),
-            "skipped": left["skipped"] + right["skipped"],
-        }
+        return merged(left, right)
+
+    def _normal(self, covariance: Floats) -> tuple[Floats, Floats]:
+        """The matrix of the normal equations, and its scale: see `conditioned`."""
+        return conditioned(covariance + self.ridge * np.eye(len(covariance)), self.features, _NAME)
 
     def live(self, parameters: Mapping[str, Any], since: Contribution) -> dict[str, Any]:
         """The solution over training and later samples; the fitted one, to the bit, while there are no later ones.

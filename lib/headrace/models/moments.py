@@ -31,13 +31,39 @@ def products(rows: Floats) -> list[int]:
     >>> [total / 2**60 for total in products(np.array([[0.5], [2.0]]))]
     [2.0, 2.5, 4.25]
     """
-    width = rows.shape[1] + 1
+    return _squared(rows, ones=1)
+
+
+def gram(rows: Floats) -> list[int]:
+    """The same without the column of ones: the upper triangle of columns squared.
+
+    >>> [total / 2**60 for total in gram(np.array([[0.5, 1.0], [2.0, -1.0]]))]
+    [4.25, -1.5, 2.0]
+    """
+    return _squared(rows, ones=0)
+
+
+def sums(rows: Floats) -> list[int]:
+    """The sum of each column in units of 2**-30; exact. rows: as for `products`.
+
+    >>> [total / 2**30 for total in sums(np.array([[0.5, 1.0], [2.0, -1.5]]))]
+    [2.5, -0.5]
+    """
+    total = [0] * rows.shape[1]
+    for start in range(0, len(rows), _BLOCK):  # 50 bits of a value and 12 of the rows are no more than 63
+        steps = np.rint(rows[start : start + _BLOCK] * 2.0**STEP_BITS).astype(np.int64)
+        total = [a + b for a, b in zip(total, steps.sum(axis=0).tolist(), strict=True)]
+    return total
+
+
+def _squared(rows: Floats, *, ones: int) -> list[int]:
+    width = rows.shape[1] + ones
     total = np.zeros((width, width), dtype=object)
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
         steps = np.empty((len(block), width))
-        steps[:, 0] = 2.0**STEP_BITS
-        np.rint(block * 2.0**STEP_BITS, out=steps[:, 1:])
+        steps[:, :ones] = 2.0**STEP_BITS
+        np.rint(block * 2.0**STEP_BITS, out=steps[:, ones:])
         modest = (np.abs(block) < _MODEST).all(axis=1)
         total += _of_modest(steps if modest.all() else steps[modest])
         if not modest.all():
@@ -70,9 +96,22 @@ def no_products(columns: int) -> list[int]:
     return [0] * ((columns + 1) * (columns + 2) // 2)
 
 
-def added(left: Sequence[int], right: Sequence[int]) -> list[int]:
-    """The products of both operands' samples together."""
-    return [a + b for a, b in zip(left, right, strict=True)]
+def squared(totals: Sequence[int], width: int, samples: int) -> Floats:
+    """The symmetric matrix whose upper triangle `gram` gave, over so many samples.
+
+    >>> squared(gram(np.array([[0.5, 1.0], [2.0, -1.0]])), 2, 2).tolist()
+    [[2.125, -0.75], [-0.75, 1.0]]
+    """
+    upper = np.triu_indices(width)
+    full = np.empty((width, width))
+    full[upper] = [float(Fraction(total, samples * 4**STEP_BITS)) for total in totals]
+    full.T[upper] = full[upper]
+    return full
+
+
+def averages(totals: Sequence[int], samples: int) -> Floats:
+    """What `sums` gave, over so many samples."""
+    return np.array([float(Fraction(total, samples * 2**STEP_BITS)) for total in totals])
 
 
 def centred(totals: Sequence[int], columns: int) -> tuple[int, Floats, Floats]:

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.models.moments import LIMIT, STEP_BITS, centred, products, rows_counted
+from headrace.models.moments import LIMIT, STEP_BITS, centred, gram, products, rows_counted, sums
 
 VALUES = st.one_of(st.floats(-40, 40), st.floats(-LIMIT + 1, LIMIT - 1), st.sampled_from([0.0, 32.0, -32.0, 31.999]))
 ROWS = st.lists(st.tuples(VALUES, VALUES), max_size=20)
@@ -24,11 +24,16 @@ def exact(rows: np.ndarray) -> list[int]:
 def test_products_are_those_of_whole_steps(rows: list[tuple[float, float]]) -> None:
     values = np.array(rows).reshape(-1, 2)
     assert products(values) == exact(values)
+    assert gram(values) == exact(values)[3:]
+    assert [total * 2**STEP_BITS for total in sums(values)] == exact(values)[1:3]
 
 
 def test_blocks_add_up_exactly_where_every_digit_is_used() -> None:
     values = np.random.default_rng(3).uniform(-32, 32, (10_001, 2))
     assert products(values) == exact(values)
+    assert sums(values * 2**15) == [
+        int(total) for total in np.rint(values * 2.0**45).astype(np.int64).astype(object).sum(axis=0)
+    ]
 
 
 @settings(max_examples=100, deadline=None)
