@@ -83,6 +83,7 @@ FEATURES: dict[str, Aggregate] = {
     "window_last": Window(Last("label"), 30 * DAY, DAY),
     "window_days": Window(DaysSince(Max("seen")), 30 * DAY, DAY),
     "window_distinct": Window(CountDistinct("label"), 30 * DAY, DAY),
+    "window_where": Window(Where(Mean("price"), "label", "a"), 30 * DAY, DAY),
     "window_rate": Window(Ratio(CLICKS, Count()), 30 * DAY, DAY),
     "where_flag": CLICKS,
     "where_not_flag": Where(CountDistinct("label"), "flag", equals=False),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.algebra import Aggregate, Clock, Count, Decay, Mean, Sum, Where
@@ -44,6 +44,7 @@ def test_the_unit_of_time_and_not_of_the_calendar_decides() -> None:
     assert value(Decay(Count(), timedelta(days=1)), (NOW - timedelta(hours=12), 1)) == pytest.approx(0.5**0.5, 2e-6)
 
 
+@settings(deadline=None)
 @given(st.integers(1, LONGEST_US), st.data())
 def test_a_weight_is_that_power_of_two_of_its_phase(length: int, data: st.DataObject) -> None:
     phase = data.draw(st.integers(0, length - 1))

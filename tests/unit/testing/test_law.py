@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
-from headrace.algebra import (
-    Count,
-    CountDistinct,
-    Decay,
-    Last,
-    LastN,
-    Max,
-    Mean,
-    Min,
-    Ratio,
-    Sessions,
-    Sum,
-    Where,
-)
+from headrace.algebra import Count, CountDistinct, Last, Max, Mean, Min, Sum
 from headrace.definitions import Definition, Field, Schema, Stream, fixed, load_definition
 from headrace.errors import InputError
 from headrace.testing import assert_law
@@ -79,23 +65,6 @@ def spending(**changes: Any) -> Definition:
 
 def test_the_features_of_the_platform_obey(spark):
     assert_law(spending(), EVENTS)
-
-
-def test_features_of_behaviour_obey_and_reach_a_derivation_through_spark(spark):
-    behaviour = {
-        "north_share": Ratio(Where(Count(), "shop", equals="north"), Count(), prior=0.5, weight=2.0),
-        "last_shops": LastN("shop", 3),
-        "recent_spending": Decay(Sum("amount"), timedelta(days=7)),
-        "visits": Sessions(timedelta(days=1)),
-    }
-    busy = Derivation(
-        fit=lambda features: {"most": features.agg(F.max("visits")).first()[0]},
-        apply=lambda columns, fitted: {"busiest": (columns["visits"] >= fitted["most"]).astype(np.int64)},
-        outputs=("busiest",),
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert_law(spending(features=behaviour, derive=busy), EVENTS, cuts=5)
 
 
 def test_a_frame_prepare_copies_and_a_derivation_obey(spark):
