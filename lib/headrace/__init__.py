@@ -11,7 +11,10 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "headrace.algebra": ("Count", "CountDistinct", "DaysSince", "Last", "Max", "Mean", "Min", "Sum", "Window"),
+    "headrace.algebra": (
+        *("Count", "CountDistinct", "DaysSince", "Decay", "Last", "LastN", "Max", "Mean", "Min", "Ratio"),
+        *("Sessions", "Sum", "Where", "Window"),
+    ),
     "headrace.definitions": ("CUT", "READER", "Definition", "Stream", "Table", "fixed"),
     "headrace.models.cutoffs": ("CutOffs",),
     "headrace.models.kmeans": ("KMeans",),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import pkgutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -20,12 +22,17 @@ from headrace.algebra import (
     Count,
     CountDistinct,
     DaysSince,
+    Decay,
     Last,
+    LastN,
     Max,
     Mean,
     Min,
+    Ratio,
+    Sessions,
     State,
     Sum,
+    Where,
     Window,
 )
 
@@ -44,6 +51,7 @@ TYPES = {
     "_position": "bigint",
 }
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+CLICKS = Where(Count(), "flag")
 COUNTABLE = ("label", "serial", "flag", "day", "seen")
 
 FEATURES: dict[str, Aggregate] = {
@@ -75,6 +83,27 @@ FEATURES: dict[str, Aggregate] = {
     "window_last": Window(Last("label"), 30 * DAY, DAY),
     "window_days": Window(DaysSince(Max("seen")), 30 * DAY, DAY),
     "window_distinct": Window(CountDistinct("label"), 30 * DAY, DAY),
+    "window_where": Window(Where(Mean("price"), "label", "a"), 30 * DAY, DAY),
+    "window_rate": Window(Ratio(CLICKS, Count()), 30 * DAY, DAY),
+    "where_flag": CLICKS,
+    "where_not_flag": Where(CountDistinct("label"), "flag", equals=False),
+    "where_label": Where(Sum("price"), "label", equals="a"),
+    "where_quantity": Where(Mean("amount"), "quantity", equals=5),
+    "where_seen": Where(DaysSince(Max("seen")), "flag"),
+    "where_last": Where(Last("serial"), "flag"),
+    "where_twice": Where(Where(Min("price"), "label", "a"), "flag"),
+    "rate": Ratio(CLICKS, Count()),
+    "rate_smoothed": Ratio(CLICKS, Count(), prior=0.02, weight=50.0),
+    "ratio_distinct": Ratio(Sum("amount"), CountDistinct("day")),
+    "ratio_null": Ratio(Mean("price"), Max("quantity")),
+    "ratio_where": Where(Ratio(Last("price"), Sum("price")), "flag"),
+    **{f"last_three_{column}": LastN(column, 3) for column in ("price", "label")},
+    "decay_count": Decay(Count(), DAY),
+    "decay_price": Decay(Sum("price", step="1000"), HOUR),
+    "decay_where": Decay(Where(Sum("amount", step="0.01"), "flag"), DAY, span=2),
+    "sessions": Sessions(DAY),
+    "sessions_events": Sessions(DAY, "last_events"),
+    "sessions_seconds": Sessions(DAY, "last_seconds"),
 }
 
 
@@ -123,6 +152,16 @@ def oracle(feature: Aggregate, events: Sequence[Mapping[str, Any]], clock: Clock
             return _days_since(feature, events, clock)
         case Window():
             return _window(feature, events, clock)
+        case Where():
+            return oracle(feature.inner, _matching(feature, events), clock)
+        case Ratio():
+            return _ratio(feature, events, clock)
+        case LastN():
+            return [shown(value) for value in _latest(events, feature.column)[: feature.n]]
+        case Decay():
+            return _decayed(feature, events, clock)
+        case Sessions():
+            return _sessions(feature, events)
     raise AssertionError(f"no oracle for {feature}")
 
 
@@ -154,12 +193,16 @@ def _rounded(found: list[Any], feature: Sum | Mean) -> list[Fraction]:
 
 
 def _last(events: Sequence[Mapping[str, Any]], column: str) -> Any:
+    return next(iter(_latest(events, column)), None)
+
+
+def _latest(events: Sequence[Mapping[str, Any]], column: str) -> list[Any]:
     dated = [
         (event["_event_ts"], event["_incarnation"], event["_partition"], event["_position"], event[column])
         for event in events
         if event["_event_ts"] is not None and event[column] is not None and event[column] == event[column]
     ]
-    return max(dated)[-1] if dated else None
+    return [value for *_, value in sorted(dated, reverse=True)]
 
 
 def _days_since(feature: DaysSince, events: Sequence[Mapping[str, Any]], clock: Clock) -> int | None:
@@ -180,3 +223,64 @@ def _window(feature: Window, events: Sequence[Mapping[str, Any]], clock: Clock) 
     end = clock.reference - (clock.reference - epoch) % feature.slide
     inside = [e for e in events if e["_event_ts"] is not None and end - feature.length <= e["_event_ts"] < end]
     return oracle(feature.inner, inside, clock)
+
+
+def _matching(feature: Where, events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [event for event in events if event[feature.column] == feature.equals]
+
+
+def _ratio(feature: Ratio, events: Sequence[Mapping[str, Any]], clock: Clock) -> float | None:
+    top, bottom = (oracle(part, events, clock) for part in (feature.numerator, feature.denominator))
+    if top is None or bottom is None or bottom + feature.weight == 0:
+        return None
+    ratio = (top + feature.weight * feature.prior) / (bottom + feature.weight)
+    return ratio if math.isfinite(ratio) else None
+
+
+@dataclass(frozen=True, eq=False)
+class Near:
+    """Equal to whatever is as near as a feature promises."""
+
+    value: float
+    slack: float
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, float) and abs(other - self.value) <= self.slack
+
+
+def _decayed(feature: Decay, events: Sequence[Mapping[str, Any]], clock: Clock) -> Near | None:
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    inner: Any = feature.inner
+    if isinstance(inner, Where):
+        events, inner = _matching(inner, events), inner.inner
+    dated = [event for event in events if event["_event_ts"] is not None]
+    if isinstance(inner, Sum):
+        dated = [event for event in dated if values([event], inner.column)]
+        amounts = _rounded([event[inner.column] for event in dated], inner)
+    else:
+        amounts = [Fraction(1)] * len(dated)
+    found = [(amount, event["_event_ts"]) for amount, event in zip(amounts, dated, strict=True) if amount]
+    latest = max(((moment - epoch) // feature.half_life for _, moment in found), default=0)
+    kept = [one for one in found if (one[1] - epoch) // feature.half_life > latest - feature.span]
+    try:
+        terms = [float(amount) * 2.0 ** ((moment - clock.reference) / feature.half_life) for amount, moment in kept]
+    except OverflowError:
+        return None
+    return Near(math.fsum(terms), 2e-6 * math.fsum(map(abs, terms)))
+
+
+def _sessions(feature: Sessions, events: Sequence[Mapping[str, Any]]) -> Any:
+    sessions: list[list[datetime]] = []
+    for moment in sorted(event["_event_ts"] for event in events if event["_event_ts"] is not None):
+        if sessions and moment - sessions[-1][-1] <= feature.gap:
+            sessions[-1].append(moment)
+        else:
+            sessions.append([moment])
+    if feature.tell == "number":
+        return len(sessions)
+    last = sessions[-1] if sessions else []
+    if feature.tell == "last_events":
+        return len(last)
+    return (last[-1] - last[0]).total_seconds() if last else None

@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
-from algebra_cases import DAY, FEATURES, TYPES, fold
+from algebra_cases import DAY, TYPES, fold
+from algebra_cases import FEATURES as ALL_FEATURES
 
 from headrace.algebra import (
     Aggregate,
     Count,
     CountDistinct,
+    Decay,
     Mean,
+    Sessions,
     Sum,
+    Where,
     Window,
     encode,
     explain_overflow,
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.spark
 
+# What differs in finishing alone is carried alike.
+FEATURES = {name: one for name, one in ALL_FEATURES.items() if name not in {"sessions_events", "sessions_seconds"}}
 Event = dict[str, Any]
 ENTITIES = [17850, 1, 2, 3, -4, 50, None]
 _ARROW = {
@@ -168,6 +174,21 @@ _REFUSED: dict[str, tuple[Aggregate, list[Event], str]] = {
         [{"_event_ts": datetime(2011, 12, day, tzinfo=UTC)} for day in (1, 2, 3)],
         "buckets of column '_event_ts'.*more than 2",
     ),
+    "too many buckets of sessions": (
+        Sessions(timedelta(minutes=30), bound=2),
+        [{"_event_ts": datetime(2011, 12, day, tzinfo=UTC)} for day in (1, 2, 3)],
+        "buckets of column '_event_ts'.*more than 2",
+    ),
+    "a decayed sum beyond 64 bits": (
+        Decay(Sum("serial", step="1"), DAY),
+        [{"serial": 2**43, "_event_ts": datetime(2011, 12, 1, tzinfo=UTC)}],
+        "a sum|'serial'",
+    ),
+    "too many distinct values where a column says so": (
+        Where(CountDistinct("label", bound=2), "flag"),
+        [{"label": text, "flag": True} for text in "abc"],
+        "distinct values of column 'label'.*more than 2",
+    ),
     "too many distinct values in a bucket": (
         Window(CountDistinct("label", bound=2), 7 * DAY, DAY),
         [{"label": text, "_event_ts": datetime(2011, 12, 1, tzinfo=UTC)} for text in "abc"],
@@ -195,6 +216,7 @@ def test_states_at_their_bounds_are_kept(spark: SparkSession) -> None:
     bounded: dict[str, Aggregate] = {
         "distinct": CountDistinct("label", bound=3),
         "window": Window(CountDistinct("label", bound=3), 7 * DAY, DAY, bound=1),
+        "sessions": Sessions(DAY, bound=1),
         "sum": Sum("serial", step="1"),
         "double": Sum("price", step="1"),
     }

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.algebra.aggregate import Aggregate, Clock, State, Types
+from headrace.algebra.aggregate import Clock, State, Types
 from headrace.algebra.bounds import in_range
+from headrace.algebra.folded import Folded
 from headrace.algebra.quanta import quantum, ratios, spark_steps_of, steps_of
 from headrace.algebra.scalars import Kind, require
 
@@ -21,7 +22,7 @@ _NUMERIC: tuple[Kind, ...] = ("integer", "real", "decimal")
 
 
 @dataclass(frozen=True)
-class _Steps(Aggregate):
+class _Steps(Folded):
     """A numeric column whose contributions are whole numbers of `step`."""
 
     column: str
@@ -38,7 +39,7 @@ class _Steps(Aggregate):
         spark_type = self._spark_type(types)
         return steps_of(event[self.column], spark_type, self.step, self.column)
 
-    def _spark_lifted(self, types: Types) -> Column:
+    def spark_lift(self, types: Types) -> Column:
         return spark_steps_of(self.column, self._spark_type(types), self.step)
 
     def _spark_type(self, types: Types) -> str:
@@ -66,8 +67,8 @@ class Sum(_Steps):
     def merge(self, left: State, right: State) -> State:
         return in_range(left + right, self.column)
 
-    def spark_aggregate(self, types: Types) -> Column:
-        return _spark_sum(self._spark_lifted(types))
+    def spark_fold(self, lifted: Column, types: Types) -> Column:
+        return _spark_sum(lifted)
 
     def spark_merge(self, state: Column, types: Types) -> Column:
         return _spark_sum(state)
@@ -84,7 +85,7 @@ class Sum(_Steps):
 
 
 @dataclass(frozen=True)
-class Count(Aggregate):
+class Count(Folded):
     """The number of events, int64. State: that number.
 
     >>> Count().merge(Count().lift({}, {}), Count().empty())
@@ -104,10 +105,15 @@ class Count(Aggregate):
     def merge(self, left: State, right: State) -> State:
         return left + right
 
-    def spark_aggregate(self, types: Types) -> Column:
+    def spark_lift(self, types: Types) -> Column:
         from pyspark.sql import functions as f
 
-        return f.count(f.lit(1))
+        return f.lit(1)
+
+    def spark_fold(self, lifted: Column, types: Types) -> Column:
+        from pyspark.sql import functions as f
+
+        return f.count(lifted)
 
     def spark_merge(self, state: Column, types: Types) -> Column:
         return _spark_sum(state)
@@ -146,11 +152,10 @@ class Mean(_Steps):
             "sum": in_range(left["sum"] + right["sum"], self.column),
         }
 
-    def spark_aggregate(self, types: Types) -> Column:
+    def spark_fold(self, lifted: Column, types: Types) -> Column:
         from pyspark.sql import functions as f
 
-        steps = self._spark_lifted(types)
-        return f.struct(f.count(steps).alias("count"), _spark_sum(steps).alias("sum"))
+        return f.struct(f.count(lifted).alias("count"), _spark_sum(lifted).alias("sum"))
 
     def spark_merge(self, state: Column, types: Types) -> Column:
         from pyspark.sql import functions as f

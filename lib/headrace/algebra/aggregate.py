@@ -6,12 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column
 
 # A state is a JSON value, so that its canonical bytes are the same in every carrier:
 # int, float, str, None, a list of states or a dict of them. It is never changed in place.
@@ -30,6 +27,8 @@ class Clock:
 
 class Aggregate(ABC):
     """One feature. Subclasses are frozen dataclasses whose fields are their whole meaning.
+
+    The Spark carrier is that of `Folded` (one aggregate), of `Keyed` (one by key first), or of both.
 
     Laws, for every subclass: merge is associative and commutative, `empty` is its identity, no operand is
     changed, and folding events in any split equals folding them at once, bit for bit, in both carriers.
@@ -53,19 +52,6 @@ class Aggregate(ABC):
     def merge(self, left: State, right: State) -> State:
         """The state of both operands' events together."""
 
-    # -- Spark --------------------------------------------------------------------------------
-    def spark_key(self, types: Types) -> Column | None:
-        """For a feature that keeps one inner state per key (a token, a time bucket): the key of an event."""
-        return None
-
-    @abstractmethod
-    def spark_aggregate(self, types: Types) -> Column:
-        """events -> state (with `spark_key`: -> the inner state of one key)."""
-
-    @abstractmethod
-    def spark_merge(self, state: Column, types: Types) -> Column:
-        """partial states -> state (with `spark_key`: -> the inner state of one key)."""
-
     # -- finish -------------------------------------------------------------------------------
     @abstractmethod
     def arrow_type(self, types: Types) -> pa.DataType:
@@ -73,7 +59,7 @@ class Aggregate(ABC):
 
     @abstractmethod
     def finish(self, states: pa.Array, clock: Clock, types: Types) -> pa.Array:
-        """states -> feature values, columnar; int64, float64, string or timestamp[us, UTC]."""
+        """states -> feature values, columnar; int64, float64, string, timestamp[us, UTC] or a list of one of them."""
 
     # -- archive ------------------------------------------------------------------------------
     @abstractmethod

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from headrace.algebra import scalars
 from headrace.algebra.aggregate import Clock, State, Types
 from headrace.algebra.bounds import spark_refusal, too_many
+from headrace.algebra.folded import Folded
 from headrace.algebra.keyed import Keyed
 from headrace.errors import DefinitionError
 
@@ -22,7 +23,7 @@ _WHAT = "distinct values"
 
 
 @dataclass(frozen=True)
-class CountDistinct(Keyed):
+class CountDistinct(Folded, Keyed):
     """The number of distinct values of a column that are not null, int64; 0 for none.
 
     For text, integers, booleans, dates and timestamps; doubles and decimals have no one canonical text and are
@@ -68,14 +69,14 @@ class CountDistinct(Keyed):
     def spark_key(self, types: Types) -> Column:
         return scalars.spark_state_of(self.column, self._type(types)).cast("string")
 
-    def spark_aggregate(self, types: Types) -> Column:
+    def spark_inner(self, types: Types) -> Column:
         """A token has no state beside itself."""
         from pyspark.sql import functions as f
 
         return f.lit(True)  # noqa: FBT003 (a literal column)
 
-    def spark_merge(self, state: Column, types: Types) -> Column:
-        return self.spark_aggregate(types)
+    def spark_inner_merge(self, inner: Column, types: Types) -> Column:
+        return self.spark_inner(types)
 
     def spark_collect(self, key: Column, inner: Column, types: Types) -> Column:
         from pyspark.sql import functions as f
@@ -87,14 +88,15 @@ class CountDistinct(Keyed):
 
         return f.transform(state, lambda token: f.struct(token.alias("key"), f.lit(True).alias("inner")))  # noqa: FBT003
 
-    def spark_whole(self, types: Types) -> Column:
-        """events -> state in one aggregate, for use inside the key of another feature."""
+    def spark_lift(self, types: Types) -> Column:
+        return self.spark_key(types)
+
+    def spark_fold(self, lifted: Column, types: Types) -> Column:
         from pyspark.sql import functions as f
 
-        return self._bounded(f.collect_set(self.spark_key(types)))
+        return self._bounded(f.collect_set(lifted))
 
-    def spark_whole_merge(self, state: Column) -> Column:
-        """partial states -> state in one aggregate."""
+    def spark_merge(self, state: Column, types: Types) -> Column:
         from pyspark.sql import functions as f
 
         return self._bounded(f.array_distinct(f.flatten(f.collect_list(state))))

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.algebra import scalars
-from headrace.algebra.aggregate import Aggregate, Clock, State, Types
+from headrace.algebra.aggregate import Clock, State, Types
 from headrace.algebra.extremes import Max, Min
+from headrace.algebra.folded import Folded
 from headrace.algebra.latest import Last
 from headrace.errors import DefinitionError
 
@@ -31,7 +32,7 @@ _LAST_DAY = date(9999, 12, 29).toordinal() - _EPOCH_DAY
 
 
 @dataclass(frozen=True)
-class DaysSince(Aggregate):
+class DaysSince(Folded):
     """Whole days from a moment up to the clock's reference, int64; null for no events, negative after the reference.
 
     `inner` is Min, Max or Last of a timestamp or date column and its state is the state. Days are differences of
@@ -64,9 +65,12 @@ class DaysSince(Aggregate):
     def merge(self, left: State, right: State) -> State:
         return self.inner.merge(left, right)
 
-    def spark_aggregate(self, types: Types) -> Column:
+    def spark_lift(self, types: Types) -> Column:
         self._type(types)
-        return self.inner.spark_aggregate(types)
+        return self.inner.spark_lift(types)
+
+    def spark_fold(self, lifted: Column, types: Types) -> Column:
+        return self.inner.spark_fold(lifted, types)
 
     def spark_merge(self, state: Column, types: Types) -> Column:
         return self.inner.spark_merge(state, types)

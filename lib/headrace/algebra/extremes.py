@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from headrace.algebra import scalars
-from headrace.algebra.aggregate import Aggregate, Clock, State, Types
+from headrace.algebra.aggregate import Clock, State, Types
+from headrace.algebra.folded import Folded
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
 
 @dataclass(frozen=True)
-class _Extreme(Aggregate):
+class _Extreme(Folded):
     column: str
 
     @property
@@ -39,8 +40,11 @@ class _Extreme(Aggregate):
             return right if left is None else left
         return self._chosen(left, right)
 
-    def spark_aggregate(self, types: Types) -> Column:
-        return self.spark_merge(scalars.spark_state_of(self.column, scalars.column_type(self.column, types)), types)
+    def spark_lift(self, types: Types) -> Column:
+        return scalars.spark_state_of(self.column, scalars.column_type(self.column, types))
+
+    def spark_fold(self, lifted: Column, types: Types) -> Column:
+        return self.spark_merge(lifted, types)
 
     def arrow_type(self, types: Types) -> pa.DataType:
         return scalars.arrow_type_of(scalars.column_type(self.column, types))

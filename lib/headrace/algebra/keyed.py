@@ -19,6 +19,14 @@ class Keyed(Aggregate):
         """The key of an event: a token, a time bucket."""
 
     @abstractmethod
+    def spark_inner(self, types: Types) -> Column:
+        """events -> the inner state of one key, as an aggregate."""
+
+    @abstractmethod
+    def spark_inner_merge(self, inner: Column, types: Types) -> Column:
+        """partial inner states of one key -> its inner state, as an aggregate."""
+
+    @abstractmethod
     def spark_collect(self, key: Column, inner: Column, types: Types) -> Column:
         """One row per key of an entity -> state, as an aggregate; beyond the declared bound the job fails."""
 

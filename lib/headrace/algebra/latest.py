@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.algebra import scalars
-from headrace.algebra.aggregate import Aggregate, Clock, State, Types
+from headrace.algebra.aggregate import Clock, State, Types
+from headrace.algebra.buckets import event_us, spark_event_us
+from headrace.algebra.folded import Folded
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -21,7 +23,7 @@ _ORDER = ("event_us", "incarnation", "partition", "position", "value")
 
 
 @dataclass(frozen=True)
-class Last(Aggregate):
+class Last(Folded):
     """The value of the latest event whose value is not null or NaN; null for none.
 
     Events are ordered by (`_event_ts`, `_incarnation`, `_partition`, `_position`), not by arrival. An event without
@@ -40,10 +42,11 @@ class Last(Aggregate):
 
     def lift(self, event: Mapping[str, Any], types: Types) -> State:
         value = scalars.state_of(event[self.column], scalars.column_type(self.column, types))
-        if value is None or event["_event_ts"] is None:
+        moment_us = event_us(event)
+        if value is None or moment_us is None:
             return None
         return {
-            "event_us": scalars.micros(event["_event_ts"]),
+            "event_us": moment_us,
             "incarnation": event["_incarnation"],
             "partition": event["_partition"],
             "position": event["_position"],
@@ -53,21 +56,24 @@ class Last(Aggregate):
     def merge(self, left: State, right: State) -> State:
         if left is None or right is None:
             return right if left is None else left
-        return max(left, right, key=lambda state: tuple(state[name] for name in _ORDER))
+        return max(left, right, key=place)
 
-    def spark_aggregate(self, types: Types) -> Column:
+    def spark_lift(self, types: Types) -> Column:
         from pyspark.sql import functions as f
 
         value = scalars.spark_state_of(self.column, scalars.column_type(self.column, types))
-        event_us = f.unix_micros(f.col("_event_ts"))
+        moment_us = spark_event_us()
         state = f.struct(
-            event_us.alias("event_us"),
+            moment_us.alias("event_us"),
             f.col("_incarnation").alias("incarnation"),
             f.col("_partition").alias("partition"),
             f.col("_position").alias("position"),
             value.alias("value"),
         )
-        return f.max(f.when(value.isNotNull() & event_us.isNotNull(), state))
+        return f.when(value.isNotNull() & moment_us.isNotNull(), state)
+
+    def spark_fold(self, lifted: Column, types: Types) -> Column:
+        return self.spark_merge(lifted, types)
 
     def spark_merge(self, state: Column, types: Types) -> Column:
         from pyspark.sql import functions as f
@@ -84,3 +90,8 @@ class Last(Aggregate):
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "last", "column": self.column}
+
+
+def place(state: State) -> tuple[Any, ...]:
+    """What orders the states of events that have a value, the latest the greatest; total."""
+    return tuple(state[name] for name in _ORDER)

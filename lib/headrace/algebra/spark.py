@@ -7,6 +7,7 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from headrace.algebra.aggregate import Aggregate, Types
+from headrace.algebra.folded import Folded
 from headrace.algebra.keyed import Keyed
 from headrace.algebra.scalars import spark_column
 from headrace.errors import DefinitionError, TerminalError
@@ -24,7 +25,7 @@ def states_by_entity(
     """Prepared events -> one state per feature and entity.
 
     In: the columns the features read, the column `entity` (any type, read as text; null is not counted), and for
-    Last and Window the lake's meta columns. apart: further columns whose values are kept apart.
+    the features that go by event time the lake's meta columns. apart: further columns whose values are kept apart.
     Out: `entity` string, not null, the key together with `apart`; one column per feature, its state of type
     `arrow_type`.
     Raises DefinitionError for a column that is missing or of a type the feature cannot read. The job itself fails
@@ -38,14 +39,14 @@ def states_by_entity(
     types = dict(events.dtypes)
     counted = events.where(spark_column(entity).isNotNull())
     by = [spark_column(entity).cast("string").alias(ENTITY), *map(spark_column, apart)]
-    plain = {name: feature for name, feature in features.items() if not isinstance(feature, Keyed)}
+    plain = _plain(features)
     lifted = [feature.spark_aggregate(types).alias(name) for name, feature in plain.items()]
     groups = _by_key(features, types)
     if not groups:
         return counted.groupBy(*by).agg(*lifted)
     frames: list[DataFrame] = []
     for key, keyed in groups:
-        inner = [feature.spark_aggregate(types).alias(name) for name, feature in keyed.items()]
+        inner = [feature.spark_inner(types).alias(name) for name, feature in keyed.items()]
         by_key = counted.groupBy(*by, key.alias(_KEY)).agg(*lifted, *inner)
         frames.append(by_key.groupBy(ENTITY, *apart).agg(*_merged(plain, types), *_collected(keyed, types)))
         plain, lifted = {}, []
@@ -61,7 +62,7 @@ def merge_states(states: DataFrame, features: Mapping[str, Aggregate], types: Ty
     Raises, Streams: as `states_by_entity`.
     """
     _check(states, features)
-    plain = {name: feature for name, feature in features.items() if not isinstance(feature, Keyed)}
+    plain = _plain(features)
     frames = [states.groupBy(ENTITY).agg(*_merged(plain, types))] if plain else []
     for name, feature in features.items():
         if not isinstance(feature, Keyed):
@@ -70,7 +71,7 @@ def merge_states(states: DataFrame, features: Mapping[str, Aggregate], types: Ty
 
         # `explode_outer` keeps the entities without any key, so every frame has every entity.
         entries = states.select(ENTITY, f.explode_outer(feature.spark_entries(spark_column(name), types)).alias("e"))
-        inner = feature.spark_merge(f.col("e.inner"), types).alias(name)
+        inner = feature.spark_inner_merge(f.col("e.inner"), types).alias(name)
         by_key = entries.groupBy(ENTITY, f.col("e.key").alias(_KEY)).agg(inner)
         frames.append(by_key.groupBy(ENTITY).agg(*_collected({name: feature}, types)))
     return _joined(frames, features)
@@ -92,6 +93,20 @@ def _check(frame: DataFrame, features: Mapping[str, Aggregate]) -> None:
         )
 
 
+def _plain(features: Mapping[str, Aggregate]) -> dict[str, Folded]:
+    """The features that are not aggregated by key first; DefinitionError for one that is aggregated neither way."""
+    plain: dict[str, Folded] = {}
+    for name, feature in features.items():
+        if isinstance(feature, Keyed):
+            continue
+        if not isinstance(feature, Folded):
+            raise DefinitionError(
+                f"feature {name!r} has no Spark carrier", found=type(feature).__name__, expected="Folded or Keyed"
+            )
+        plain[name] = feature
+    return plain
+
+
 def _by_key(features: Mapping[str, Aggregate], types: Types) -> list[tuple[Column, dict[str, Keyed]]]:
     """Keyed features together with those of the same key expression, in order of first use."""
     groups: dict[str, tuple[Column, dict[str, Keyed]]] = {}
@@ -102,7 +117,7 @@ def _by_key(features: Mapping[str, Aggregate], types: Types) -> list[tuple[Colum
     return list(groups.values())
 
 
-def _merged(features: Mapping[str, Aggregate], types: Types) -> list[Column]:
+def _merged(features: Mapping[str, Folded], types: Types) -> list[Column]:
     return [feature.spark_merge(spark_column(name), types).alias(name) for name, feature in features.items()]
 
 

@@ -53,14 +53,14 @@ def finish(
 def outputs_json(features: Mapping[str, Any], prediction: Mapping[str, Any]) -> str:
     """What is stored for a reader: one canonical JSON text, keys in declared order, no spaces.
 
-    Timestamps are ISO 8601 in UTC; a float that is not finite is refused (InputError).
+    Timestamps are ISO 8601 in UTC, a list is that of its values; a float that is not finite is refused (InputError).
 
     >>> outputs_json({"recency": 1, "spent": 2.5}, {"cluster": 3, "segment": "Can't Lose"})
     '{"features":{"recency":1,"spent":2.5},"prediction":{"cluster":3,"segment":"Can\\'t Lose"}}'
     """
     shown = {
-        "features": {name: _scalar(name, value) for name, value in features.items()},
-        "prediction": {name: _scalar(name, value) for name, value in prediction.items()},
+        "features": {name: _shown(name, value) for name, value in features.items()},
+        "prediction": {name: _shown(name, value) for name, value in prediction.items()},
     }
     return json.dumps(shown, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -116,7 +116,7 @@ def _declared(who: str, names: tuple[str, ...], made: Mapping[str, npt.NDArray[A
     }
 
 
-def _scalar(name: str, value: Any) -> Any:
+def _shown(name: str, value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
@@ -127,8 +127,10 @@ def _scalar(name: str, value: Any) -> Any:
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, list):
+        return [_shown(name, one) for one in value]
     raise InputError(
         f"output {name!r} cannot be served",
         found=type(value).__name__,
-        expected="a number, a text, a timestamp or null",
+        expected="a number, a text, a timestamp, null or a list of them",
     )

@@ -25,6 +25,7 @@ from headrace.algebra import (
     explain_overflow,
     from_description,
 )
+from headrace.algebra.spark import _plain
 from headrace.errors import DefinitionError, StateBoundError
 
 
@@ -102,6 +103,11 @@ def test_columns_and_types_that_cannot_be_read_are_named_with_the_nearest() -> N
         Max("x").lift({"x": {}}, {"x": "map<string,int>"})
     with pytest.raises(DefinitionError, match=r"scaled integer.*found decimal\(38,3\)"):
         Max("x").lift({"x": Decimal(1)}, {"x": "decimal(38,3)"})
+
+
+def test_a_feature_without_a_spark_carrier_is_refused_by_name() -> None:
+    with pytest.raises(DefinitionError, match="feature 'odd' has no Spark carrier; found NoneType"):
+        _plain({"fine": Count(), "odd": None})  # type: ignore[dict-item]
 
 
 def test_an_overflowing_sum_is_refused_by_name() -> None:

@@ -190,11 +190,18 @@ class TestOutputsJson:
         )
         assert json.loads(text)["features"]["text"] == 'é"\n'
 
+    def test_a_list_is_that_of_its_values(self) -> None:
+        shown = {"latest": ["b", None, 0.5, day("2020-01-01")], "none": []}
+        text = '{"features":{"latest":["b",null,0.5,"2020-01-01T00:00:00Z"],"none":[]},"prediction":{}}'
+        assert outputs_json(shown, {}) == text
+
     def test_fractions_of_a_second_stay(self) -> None:
         moment = datetime(2020, 1, 1, 0, 0, 0, 250_000, tzinfo=UTC)
         assert "2020-01-01T00:00:00.250000Z" in outputs_json({"at": moment}, {})
 
-    @pytest.mark.parametrize("value", [float("nan"), float("-inf"), np.float64("inf"), [1], day, b"x"])
+    @pytest.mark.parametrize(
+        "value", [float("nan"), float("-inf"), np.float64("inf"), [b"x"], [1.0, float("nan")], day, b"x"]
+    )
     def test_what_has_no_json_is_refused_by_name(self, value: Any) -> None:
         with pytest.raises(InputError, match="output 'odd' cannot be served"):
             outputs_json({}, {"odd": value})
