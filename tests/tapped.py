@@ -14,13 +14,12 @@ import numpy as np
 from kafka import KafkaProducer
 
 from headrace.algebra import Count, CountDistinct, Last, Max, State, Sum
-from headrace.config import Settings
 from headrace.definitions import Definition, Field, Schema, Stream
 from headrace.models.linear import LinearRegression
 from headrace.registry import Generation, Registry
 from headrace.schemas import HISTORY, Vector
 from headrace.schemas.positions import Log
-from headrace.serving.lookup import Lookups
+from headrace.serving.lookup import MAX_ENTITIES, Lookups
 from headrace.sources.kafka import Broker
 from headrace.speed.settling import Plan, finished_outputs
 from headrace.stores.port import Champion, Store
@@ -37,7 +36,7 @@ SCHEMA = Schema(
     ]
 )
 PEOPLE = [f"p{n}" for n in range(40)]
-
+LATE = (timedelta(seconds=1), timedelta(hours=1), timedelta(days=1), timedelta(days=30))
 
 LEARNER = LinearRegression(("y",), ridge=0.01)
 
@@ -65,9 +64,12 @@ Event = Mapping[str, Any]
 
 
 def events(count: int, seed: int, *, late_s: int = 90 * 86_400, hot: float = 0.0) -> list[dict[str, Any]]:
-    """Events of the people, as late as a quarter of a year, in no order; `hot` of them of the first alone."""
+    """Events of the people, as late as a quarter of a year, in no order; `hot` of them of the first alone.
+
+    The last ones are LATE by the newest event time of the others.
+    """
     rng = random.Random(seed)
-    return [
+    made = [
         {
             "who": PEOPLE[0] if rng.random() < hot else rng.choice(PEOPLE),
             "at": (START + timedelta(seconds=rng.randrange(late_s))).isoformat(sep=" ")[:19],
@@ -77,6 +79,10 @@ def events(count: int, seed: int, *, late_s: int = 90 * 86_400, hot: float = 0.0
         }
         for _ in range(count)
     ]
+    newest = max((datetime.fromisoformat(row["at"]) for row in made[: -len(LATE)]), default=START)
+    for row, late in zip(made[-len(LATE) :], LATE, strict=False):
+        row["at"] = (newest - late).isoformat(sep=" ")[:19]
+    return made
 
 
 def history_file(path: Path, rows: Iterable[Event], days: int = 400) -> Path:
@@ -139,6 +145,12 @@ class Oracle:
                 found.append((record.offset, event))
         return Vector({(topic.incarnation, str(p)): n for p, n in end.items()})
 
+    def people(self, until: Vector) -> set[str]:
+        """Who has an event before `until`."""
+        return {
+            row["who"] for log, found in self._read.items() for position, row in found if position < until.get(log, 0)
+        }
+
     def states(self, entity: str, until: Vector) -> dict[str, State] | None:
         """The states of the entity's events before `until`, None for no event."""
         features = self._definition.features
@@ -152,12 +164,27 @@ class Oracle:
             return None
         return reduce(lambda a, b: {name: f.merge(a[name], b[name]) for name, f in features.items()}, lifts)
 
-    def check(self, store: Store, registry: Path, people: Iterable[str] = PEOPLE) -> dict[str, Any]:
-        """Every answer is the recomputation at the generation and vector it carries; the answers' vectors."""
-        found = Lookups(store, 0, lambda: datetime.now(UTC)).many(self._definition.name, list(people))
+    def check(self, store: Store, registry: Path) -> dict[str, Vector]:
+        """Every key of the log is answered by the recomputation at the generation and vector its answer carries, and
+        one without an answer has no event that is counted; the answers' vectors."""
+        name = self._definition.name
+        # Before the look-ups, which may only have counted more since.
+        self.refresh()
+        generation = store.champion(name).generation
+        below = store.progress(name, generation)
+        counted = below.vector if below else Vector.from_json(Registry(registry).load(name, generation).manifest.cut)
+        keys = sorted({row["who"] for found in self._read.values() for _, row in found})
+        lookups = Lookups(store, 0, lambda: datetime.now(UTC))
+        answers, missing = [], set()
+        for start in range(0, len(keys), MAX_ENTITIES):
+            found = lookups.many(name, keys[start : start + MAX_ENTITIES])
+            answers += found.answers
+            missing |= set(found.missing)
+        lost = missing & self.people(counted)
+        assert not lost, f"{sorted(lost)} have events below {counted.to_json()} and are not served"
         self.refresh()
         vectors = {}
-        for answer in found.answers:
+        for answer in answers:
             generation = Registry(registry).load(self._definition.name, answer.generation)
             vector = Vector.from_json(answer.vector)
             states = self.states(answer.entity, vector)
@@ -209,8 +236,3 @@ def _good(value: bytes | None) -> Event | None:
         )
     except (ValueError, KeyError, TypeError, UnicodeDecodeError):
         return None
-
-
-def settings_of(make: Any, kafka: str, dynamodb: str, *more: str) -> Settings:
-    settings: Settings = make(f"kafka.bootstrap={kafka}", "stream.heartbeat_s=0.2", *more, endpoint=dynamodb)
-    return settings

@@ -97,9 +97,10 @@ def test_stop_and_start_and_a_lost_checkpoint_land_each_record_once(world):
     world.assert_equal()
 
 
-def test_a_crash_at_any_step_lands_each_record_once(world):
+@pytest.mark.parametrize("rounds", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_a_crash_at_any_step_lands_each_record_once(world, rounds):
     world.create()
-    for round_, step in enumerate(["decoded", "quarantined", "landed"]):
+    for round_, step in enumerate(["decoded", "quarantined", "landed"] * rounds):
         world.send(range(10 * round_, 10 * round_ + 10))
         world.send_raw([(0, bad(round_))])
         with pytest.raises(Killed, match=step):

@@ -6,181 +6,35 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
-from kafka import TopicPartition
+from counted import Died, Dying, Place, now, placed, settings_in
 from pyspark.sql import SparkSession
-from tapped import Oracle, events, history_file, send, settings_of, taps
+from tapped import Oracle, events, history_file, send, taps
 
 from headrace.batch.ingest import ingest
 from headrace.batch.lease import owner_name
-from headrace.batch.run import publish_on_base
-from headrace.batch.train import train
 from headrace.cli.standing import show_streams
-from headrace.config import Settings
-from headrace.definitions import Definition
-from headrace.errors import Fenced, RetentionGap, StreamRecreated
-from headrace.registry import Generation, Registry
+from headrace.errors import CannotCatchUp, Fenced, RetentionGap, StreamRecreated
+from headrace.registry import Generation
 from headrace.schemas import Vector
-from headrace.sources.kafka import Broker
 from headrace.speed import backlog
-from headrace.speed.handover import Waiting, promote
-from headrace.speed.ingest import ingest_stream
 from headrace.speed.metrics import Metrics
 from headrace.speed.observed import drivers
 from headrace.speed.pulse import Pulse
 from headrace.speed.standing import standings
-from headrace.speed.update import Batch, Update, plan_of
-from headrace.stores import Opening
-from headrace.stores.port import Store
+from headrace.speed.update import Batch
 
 pytestmark = [pytest.mark.spark, pytest.mark.kafka, pytest.mark.dynamodb]
 
 
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-@dataclass
-class Place:
-    """One definition with a history, a topic and a table of its own."""
-
-    spark: SparkSession
-    settings: Settings
-    definition: Definition
-    broker: Broker
-    store: Store
-    opening: Opening
-    bootstrap: str
-    oracle: Oracle
-    batches: list[Batch] = field(default_factory=list)
-
-    def published(self, base: Generation | None = None) -> Generation:
-        """Train on the lake as it is, and publish."""
-        made = train(self.spark, self.settings, self.definition, now=now(), base=base).generation
-        publish_on_base(
-            self.spark,
-            self.settings,
-            made,
-            owner=owner_name(),
-            endpoint=self.opening.endpoint,
-            say=lambda _: None,
-            base=base,
-        )
-        return made
-
-    def promote(self, generation: Generation) -> None:
-        promote(self.store, self.definition.name, generation.manifest.generation, now=now(), waiting=Waiting(60))
-
-    def champion(self) -> Generation:
-        """The generation that is served; made when there is none."""
-        number = self.store.champion(self.definition.name).generation
-        if number:
-            return Registry(self.settings.registry).load(self.definition.name, number)
-        made = self.published()
-        self.promote(made)
-        return made
-
-    def prepared(self, generation: Generation, opening: Any = None, owner: str = "", on_batch: Any = None) -> Update:
-        return Update(
-            self.spark,
-            self.settings,
-            plan_of(self.definition, generation, self.store),
-            opening or self.opening,
-            bootstrap=self.bootstrap,
-            owner=owner or owner_name(),
-            on_batch=on_batch or self.batches.append,
-        )
-
-    def update(self, generation: Generation, opening: Any = None, owner: str = "") -> Update:
-        update = self.prepared(generation, opening, owner)
-        try:
-            update.start(generation.manifest.as_of)
-        except BaseException:
-            update.stop()
-            raise
-        return update
-
-    def count(self, generation: Generation) -> Vector:
-        """Start, count all there is, stop."""
-        update = self.update(generation)
-        try:
-            return self.settle(update)
-        finally:
-            update.stop()
-
-    def land(self, *, allow_gap: bool = False) -> int:
-        """Land all there is; the rows landed."""
-        ingesting = ingest_stream(
-            self.spark, self.settings, self.definition, self.bootstrap, until_idle=True, allow_gap=allow_gap
-        )
-        assert ingesting.await_termination(60)
-        ingesting.stop()
-        assert ingesting.exception() is None
-        return ingesting.total.rows
-
-    def lose(self, partition: int, before: int) -> None:
-        place = TopicPartition(self.definition.source.name, partition)
-        self.broker._admin.delete_records({place: before})
-
-    def recreate(self) -> None:
-        """Delete the topic and make it anew."""
-        name = self.definition.source.name
-        former = self.broker.topic(name).incarnation
-        self.broker._admin.delete_topics([name])
-        deadline = time.monotonic() + 30
-        while self.broker.create(name, 1).incarnation == former:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-
-    def settle(self, update: Update, seconds: float = 90) -> Vector:
-        """Wait until everything the topic holds is counted."""
-        deadline = time.monotonic() + seconds
-        while True:
-            if update.failure is not None:
-                raise update.failure
-            heard_at, topic = now(), self.broker.topic(self.definition.source.name)
-            update.hear(heard_at, topic, {p: end for p, (_, end) in self.broker.held(topic).items()})
-            if not any(update.lag.values()):
-                return update.vector
-            assert time.monotonic() < deadline, f"not counted in time: {update.lag}"
-            time.sleep(0.1)
-
-
 @pytest.fixture(scope="module")
-def made(
-    spark: SparkSession, kafka: str, dynamodb: str, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Any]:
-    from headrace.config import load
-
-    def settings(*assignments: str, endpoint: str) -> Settings:
-        home = tmp_path_factory.mktemp("update")
-        return load(
-            [f"home={home}", f"store.table=t-{uuid.uuid4().hex[:12]}", f"store.endpoint={endpoint}", *assignments],
-            environment="local",
-        )
-
-    return settings
-
-
-@pytest.fixture(scope="module")
-def place(made: Callable[..., Settings], spark: SparkSession, kafka: str, dynamodb: str) -> Iterator[Place]:
-    settings = settings_of(made, kafka, dynamodb)
-    definition = taps(f"taps_{uuid.uuid4().hex[:8]}")
-    file = history_file(settings.home.parent / "history.csv", events(300, seed=1))
-    landed = ingest(spark, settings, definition, file, now=now())
-    opening = Opening(settings.store, dynamodb, 20)
-    store = opening.open()
-    store.prepare()
-    with Broker(settings.kafka, kafka) as broker:
-        broker.create(definition.source.name, 2)
-        oracle = Oracle(definition, broker, file, landed.sha256)
-        yield Place(spark, settings, definition, broker, store, opening, kafka, oracle)
-    store.close()
+def place(spark: SparkSession, kafka: str, dynamodb: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with placed(spark, settings_in(tmp_path_factory.mktemp("update"), kafka, dynamodb), kafka) as made:
+        yield made
 
 
 def test_a_stream_is_counted_once_through_restarts_batches_of_any_size_and_a_second_generation(
@@ -191,16 +45,23 @@ def test_a_stream_is_counted_once_through_restarts_batches_of_any_size_and_a_sec
     update = place.update(first)
     send(place.broker, name, events(400, seed=2))
     head = place.settle(update)
-    vectors = place.oracle.check(place.store, place.settings.registry)
+    vectors = place.check()
     assert all(vector.covers(head) for vector in vectors.values()), "everything counts, for every key"
-    assert place.store.progress(place.definition.name, 1).as_of > first.manifest.as_of  # type: ignore[union-attr]
+    assert place.progress(first).as_of > first.manifest.as_of
     update.stop()
 
     # What arrives while no driver runs is counted by the next one, and nothing twice.
     send(place.broker, name, [*events(200, seed=3), b"{broken", b'{"who": "p1", "at": "never", "x": 1}'])
     again = place.update(first)
     assert place.settle(again).covers(head)
-    place.oracle.check(place.store, place.settings.registry)
+    place.check()
+
+    # A clock that is set back: what is counted stays so, and as_of does not go back.
+    as_of = place.progress(first).as_of
+    send(place.broker, name, events(50, seed=10))
+    head = place.settle(again, clock=lambda: now() - timedelta(minutes=10))
+    assert place.progress(first).as_of >= as_of
+    assert all(vector.covers(head) for vector in place.check().values())
     again.stop()
     assert sum(batch.interim.settled.replayed for batch in place.batches) == 0
     _is_observed(place)
@@ -240,7 +101,7 @@ def _is_observed(place: Place) -> None:
 
     (standing,) = standings(place.store, definition.name, place.broker, now())
     assert (standing.generation, standing.role, standing.lag) == (1, "champion", 0)
-    assert standing.counted == 602
+    assert standing.counted == 652
     assert 0 <= standing.age_s < 60
 
 
@@ -250,13 +111,9 @@ def test_a_driver_that_dies_before_it_says_so_is_replayed_by_the_next_and_counts
     dying = Dying(place.opening)
     send(place.broker, place.definition.source.name, events(100, seed=4))
     update = place.update(generation, dying)
-    deadline = time.monotonic() + 60
-    while update.failure is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert isinstance(update.failure, Died)
+    assert isinstance(place.failed(update), Died)
     update.stop()
-    place.oracle.check(place.store, place.settings.registry)
+    place.check()
 
     send(place.broker, place.definition.source.name, events(100, seed=5))
     again = place.update(generation)
@@ -264,7 +121,7 @@ def test_a_driver_that_dies_before_it_says_so_is_replayed_by_the_next_and_counts
     again.stop()
     replayed = sum(batch.interim.settled.replayed + batch.interim.recut for batch in place.batches)
     assert replayed > 0, "without a replay nothing was proved"
-    vectors = place.oracle.check(place.store, place.settings.registry)
+    vectors = place.check()
     assert all(vector.covers(head) for vector in vectors.values())
 
 
@@ -274,61 +131,38 @@ def test_a_second_driver_fences_the_first(place: Place) -> None:
     second = place.update(generation, owner="second")
     send(place.broker, place.definition.source.name, events(50, seed=6))
     place.settle(second)
-    deadline = time.monotonic() + 60
-    while first.failure is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert isinstance(first.failure, Fenced)
-    assert "second" in str(first.failure)
+    failure = place.failed(first)
+    assert isinstance(failure, Fenced)
+    assert "second" in str(failure)
     first.stop()
     second.stop()
-    place.oracle.check(place.store, place.settings.registry)
+    place.check()
 
 
 def test_a_generation_is_handed_over_while_the_stream_runs(place: Place) -> None:
     old = place.champion()
     base_update = place.update(old, owner="old")
     send(place.broker, place.definition.source.name, events(60, seed=7))
+    place.settle(base_update)
     candidate = place.published(base=old)
+    number = candidate.manifest.generation
+    with pytest.raises(CannotCatchUp, match=rf"generation {number} of .* positions behind after 1 s"):
+        place.promote(candidate, wait_s=1)  # no driver counts it yet
+    assert place.store.champion(place.definition.name).generation == old.manifest.generation
+    assert base_update.failure is None
     running = place.update(candidate, owner="candidate")
     send(place.broker, place.definition.source.name, events(60, seed=8))
-    before = place.store.progress(place.definition.name, old.manifest.generation)
-    assert before is not None
+    before = place.progress(old)
     place.promote(candidate)
-    vectors = place.oracle.check(place.store, place.settings.registry)
+    vectors = place.check()
     assert all(vector.covers(before.vector) for vector in vectors.values()), "nothing that was served is taken back"
-    assert place.store.champion(place.definition.name).generation == candidate.manifest.generation
+    assert place.store.champion(place.definition.name).generation == number
     send(place.broker, place.definition.source.name, events(20, seed=9))
     head = place.settle(running)
-    while base_update.failure is None:
-        time.sleep(0.1)
-    assert "handed over" in str(base_update.failure)
-    assert all(v.covers(head) for v in place.oracle.check(place.store, place.settings.registry).values())
+    assert "handed over" in str(place.failed(base_update))
+    assert all(v.covers(head) for v in place.check().values())
     base_update.stop()
     running.stop()
-
-
-class Died(Exception):
-    """The driver is gone."""
-
-
-@dataclass(frozen=True)
-class Dying:
-    """Opens a store whose progress cannot be advanced: the driver dies after its items were written."""
-
-    real: Opening
-
-    def __reduce__(self) -> Any:
-        return (Opening, (self.real.settings, self.real.endpoint, self.real.retry_s))  # executors do not die
-
-    def open(self) -> Any:
-        store = self.real.open()
-
-        def advance(_progress: object) -> None:
-            raise Died
-
-        store.advance = advance  # type: ignore[method-assign]
-        return store
 
 
 def stop_within_the_backlog(place: Place, generation: Generation, monkeypatch: pytest.MonkeyPatch) -> Vector:
@@ -348,7 +182,7 @@ def stop_within_the_backlog(place: Place, generation: Generation, monkeypatch: p
     assert update.failure is None
     assert not update.follows
     assert not followed.is_set()
-    place.oracle.check(place.store, place.settings.registry)
+    place.check()
     return update.vector
 
 
@@ -358,7 +192,7 @@ def test_what_landing_gave_up_is_passed_over_and_what_the_lake_holds_is_counted(
     """First the head of the topic is lost before it landed, then the topic is deleted and made anew."""
     definition = taps(f"taps_{uuid.uuid4().hex[:8]}")
     name = definition.source.name
-    file = history_file(place.settings.home.parent / "lost.csv", events(100, seed=41))
+    file = history_file(place.settings.home / "lost.csv", events(100, seed=41))
     landed = ingest(place.spark, place.settings, definition, file, now=now())
     place.broker.create(name, 1)
     own = replace(
@@ -372,11 +206,11 @@ def test_what_landing_gave_up_is_passed_over_and_what_the_lake_holds_is_counted(
     assert own.land() == 30
     vector = own.count(first)
     assert vector.get((own.broker.topic(name).incarnation, "0")) == 50
-    own.oracle.check(own.store, own.settings.registry)
+    own.check()
 
     send(own.broker, name, events(40, seed=43))
     assert own.land() == 40
-    own.oracle.check(own.store, own.settings.registry)  # which reads the events of the life that ends now
+    own.check()  # which reads the events of the life that ends now
     former = own.broker.topic(name).incarnation
     own.recreate()
     send(own.broker, name, events(30, seed=44))
@@ -390,4 +224,4 @@ def test_what_landing_gave_up_is_passed_over_and_what_the_lake_holds_is_counted(
         vector = own.count(generation)
         assert vector.get((former, "0")) == 90
         assert vector.get((own.broker.topic(name).incarnation, "0")) == 30
-        own.oracle.check(own.store, own.settings.registry)
+        own.check()
