@@ -54,6 +54,7 @@ def test_killed_drivers_with_damaged_checkpoints_count_each_event_once(
     assert found["rows"] == place.poisoned, "every bad record is accounted for, and no other"
 
 
+@pytest.mark.slow  # the short forms are in tests/integration: a second driver of update, and one of landing that slept
 def test_a_zombie_is_fenced_and_says_why(place: Live) -> None:
     """SIGSTOP A, start B, SIGCONT A: exactly one goes on (fault 6)."""
     with place.load(6):
