@@ -36,6 +36,7 @@ demo: setup  ## set up, start the engines, run the segments case as a batch and 
 	@$(BIN)/headrace demo
 
 test: setup-dev  ## run the tests (engines are started by them)
+	$(BIN)/pytest -q --doctest-modules lib
 	$(BIN)/pytest -m "not slow and not soak" --durations=25
 
 test-faults: setup-dev  ## run the long fault tests

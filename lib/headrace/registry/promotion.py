@@ -55,7 +55,7 @@ def successor(champion: Champion, ledger: Iterable[LedgerEntry], generation: int
     >>> entries = [LedgerEntry(1, "sealed", None, "a"), *(LedgerEntry(g, "sealed", 1, "b") for g in (2, 3))]
     >>> first = successor(Champion(), entries, 1)
     >>> successor(first, entries, 3)
-    Champion(generation=3, skip=frozenset({2}), floor=1, epoch=2, previous=(1,))
+    Champion(generation=3, skip=frozenset({2}), floor=1, epoch=2, previous=(1,), owed=Vector({}))
     """
     seen = view(ledger, generation)
     former = (champion.generation, *champion.previous) if champion.generation else ()
