@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from bench.live import CLICKS, TOPIC, Batch, Place, load, place
+from bench.live import CLICKS, HOT, TOPIC, Batch, Place, load, place
 from bench.measure import Metric
 from bench.publishing import stub
 from headrace.sources.kafka import stream_records
@@ -33,7 +33,7 @@ Done = list[tuple[float, Mapping[int, int]]]
 
 
 def run(work: Path, _source: Path) -> list[Metric]:
-    """p50 and p99 in milliseconds of each side, A B C A B C at each rate."""
+    """p50 and p99 in milliseconds of each side, A B C A B C at each rate; and of other users beside a hot one."""
     with place(work) as one, stub() as stand_in:
         sides: dict[str, Callable[[Place, int], tuple[float, float]]] = {
             "ours": lambda one, rate: _ours(one, rate, stand_in),
@@ -46,11 +46,16 @@ def run(work: Path, _source: Path) -> list[Metric]:
             for _ in range(ROUNDS):
                 for side, measure in sides.items():
                     found[rate][side].append(measure(served, rate))
+        hot: dict[str, list[tuple[float, float]]] = {"ours": [], "even": []}
+        for _ in range(ROUNDS):
+            hot["ours"].append(_ours(served, 200, stand_in, hot=0.9))
+            hot["even"].append(_ours(served, 200, stand_in))
         found[200]["dynamodb_local"] = [_ours(served, 200, served.settings.store.endpoint)]
         return [
             _metric(found[200], "freshness_200_p50_vs_noop", 0, "noop", 1.35),
             _metric(found[200], "freshness_200_p99_vs_noop", 1, "noop", 1.4),
             _metric(found[1000], "freshness_1000_p99_vs_rocksdb", 1, "rocksdb", 0.75),
+            _metric(hot, "freshness_200_p99_of_others_vs_no_hot_key", 1, "even", 1.5),
         ]
 
 
@@ -74,11 +79,11 @@ def _metric(found, name: str, which: int, peer: str, at_most: float) -> Metric:
     )
 
 
-def _under_load(one: Place, rate: int, done: Done) -> tuple[float, float]:
-    """p50 and p99, in milliseconds, of the events after a warm stretch, by when they were done."""
-    load(one.bootstrap, rate, WARM_S).wait()
+def _under_load(one: Place, rate: int, done: Done, hot: float = 0.0) -> tuple[float, float]:
+    """p50 and p99, in milliseconds, of the events after a warm stretch, but the hot user's."""
+    load(one.bootstrap, rate, WARM_S, hot).wait()
     before = one.head()
-    load(one.bootstrap, rate, MEASURED_S).wait()
+    load(one.bootstrap, rate, MEASURED_S, hot).wait()
     head = one.head()
     deadline = time.monotonic() + 60
     while not done or any(done[-1][1].get(p, 0) < end for p, end in head.items()):
@@ -87,7 +92,8 @@ def _under_load(one: Place, rate: int, done: Done) -> tuple[float, float]:
         time.sleep(0.05)
     stamps: dict[int, list[tuple[int, float]]] = {}
     for record in one.broker.records(one.broker.topic(TOPIC), before, head):
-        stamps.setdefault(record.partition, []).append((record.offset, record.timestamp / 1000))
+        if record.key != HOT.encode():
+            stamps.setdefault(record.partition, []).append((record.offset, record.timestamp / 1000))
     ages = []
     for partition, own in stamps.items():
         ends = np.array([ends.get(partition, 0) for _, ends in done])
@@ -98,7 +104,7 @@ def _under_load(one: Place, rate: int, done: Done) -> tuple[float, float]:
     return float(p50), float(p99)
 
 
-def _ours(one: Place, rate: int, items: str) -> tuple[float, float]:
+def _ours(one: Place, rate: int, items: str, hot: float = 0.0) -> tuple[float, float]:
     done: Done = []
     incarnation = one.broker.topic(TOPIC).incarnation
 
@@ -109,7 +115,7 @@ def _ours(one: Place, rate: int, items: str) -> tuple[float, float]:
     update = one.update(on_batch, items)
     try:
         one.counted(update, one.head())
-        return _under_load(one, rate, done)
+        return _under_load(one, rate, done, hot)
     finally:
         update.stop()
 

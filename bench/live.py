@@ -32,6 +32,7 @@ from headrace.stores import Opening
 
 PARTITIONS = 2
 USERS = 10_000
+HOT = "hot"
 TOPIC = "clicks"
 CLICKS = Definition(
     name="clicks",
@@ -150,12 +151,13 @@ def events_of(spark, count: int, seed: int):
     return spark.range(count).selectExpr(f"{who} AS key", f"to_json({row}) AS value")
 
 
-def load(bootstrap: str, rate: int, seconds: float) -> subprocess.Popen[bytes]:
-    """Events at a rate, from a process of their own."""
-    return subprocess.Popen([sys.executable, "-m", "bench.live", bootstrap, str(rate), str(seconds)], cwd=ROOT)
+def load(bootstrap: str, rate: int, seconds: float, hot: float = 0.0) -> subprocess.Popen[bytes]:
+    """Events at a rate, from a process of their own; hot: the share of them that is of the user HOT."""
+    given = [bootstrap, str(rate), str(seconds), str(hot)]
+    return subprocess.Popen([sys.executable, "-m", "bench.live", *given], cwd=ROOT)
 
 
-def _produce(bootstrap: str, rate: int, seconds: float) -> None:
+def _produce(bootstrap: str, rate: int, seconds: float, hot: float) -> None:
     import json
     import random
 
@@ -164,7 +166,7 @@ def _produce(bootstrap: str, rate: int, seconds: float) -> None:
         chance = random.Random(rate)
         began = time.monotonic()
         for number in range(int(rate * seconds)):
-            who = f"u{chance.randrange(USERS)}"
+            who = HOT if chance.random() < hot else f"u{chance.randrange(USERS)}"
             row = {"who": who, "at": "2026-02-01 00:00:00", "x": round(chance.uniform(0, 20), 3)}
             producer.send(TOPIC, value=json.dumps(row).encode(), key=who.encode())
             ahead = began + number / rate - time.monotonic()
@@ -176,4 +178,4 @@ def _produce(bootstrap: str, rate: int, seconds: float) -> None:
 __all__ = ["Batch", "Place", "events_of", "load", "place"]
 
 if __name__ == "__main__":
-    _produce(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))
+    _produce(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]))
