@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from pathlib import Path
@@ -41,13 +41,13 @@ LATE = (timedelta(seconds=1), timedelta(hours=1), timedelta(days=1), timedelta(d
 LEARNER = LinearRegression(("y",), ridge=0.01)
 
 
-def taps(stream: str) -> Definition:
-    """What is counted of a stream of that name."""
+def taps(stream: str, **spelled: Any) -> Definition:
+    """What is counted of a stream of that name; spelled: how its records are, JSON unless said."""
     return Definition(
         name=stream,
         entity="who",
         event_time="at",
-        source=Stream(stream, SCHEMA),
+        source=Stream(stream, SCHEMA, **spelled),
         features={
             "n": Count(),
             "spent": Sum("x", step="0.001"),
@@ -120,9 +120,17 @@ def lifted(definition: Definition, log: Log, position: int, row: Event) -> dict[
 
 
 class Oracle:
-    """Everything that ever happened, recomputed one event at a time up to any vector."""
+    """Everything that ever happened, recomputed one event at a time up to any vector; good: the event of a record."""
 
-    def __init__(self, definition: Definition, broker: Broker, history: Path | None, sha256: str | None) -> None:
+    def __init__(
+        self,
+        definition: Definition,
+        broker: Broker,
+        history: Path | None,
+        sha256: str | None,
+        good: Callable[[bytes | None], Event | None] | None = None,
+    ) -> None:
+        self._good = good or _good
         self._definition = definition
         self._broker = broker
         self._read: dict[Log, list[tuple[int, Event]]] = {}
@@ -140,7 +148,7 @@ class Oracle:
         start = {partition: max(earliest, read.get(partition, 0)) for partition, (earliest, _) in held.items()}
         for record in self._broker.records(topic, start, end):
             found = self._read.setdefault((topic.incarnation, str(record.partition)), [])
-            event = _good(record.value)
+            event = self._good(record.value)
             if event is not None:
                 found.append((record.offset, event))
         return Vector({(topic.incarnation, str(p)): n for p, n in end.items()})

@@ -13,7 +13,7 @@ from typing import Any
 
 from kafka import TopicPartition
 from pyspark.sql import SparkSession
-from tapped import Oracle, events, history_file, taps
+from tapped import Event, Oracle, events, history_file, taps
 
 from headrace.batch.ingest import ingest
 from headrace.batch.lease import owner_name
@@ -194,9 +194,16 @@ class Dying:
 
 
 @contextmanager
-def placed(spark: SparkSession, settings: Settings, bootstrap: str, history_rows: int = 300) -> Iterator[Place]:
+def placed(
+    spark: SparkSession,
+    settings: Settings,
+    bootstrap: str,
+    history_rows: int = 300,
+    good: Callable[[bytes | None], Event | None] | None = None,
+    **spelled: Any,
+) -> Iterator[Place]:
     """A place whose history has landed, with an empty topic of two partitions, and nothing served yet."""
-    definition = taps(f"taps_{uuid.uuid4().hex[:8]}")
+    definition = taps(f"taps_{uuid.uuid4().hex[:8]}", **spelled)
     file = history_file(settings.home / "history.csv", events(history_rows, seed=1))
     landed = ingest(spark, settings, definition, file, now=now())
     opening = Opening(settings.store, settings.store.endpoint, 20)
@@ -204,7 +211,7 @@ def placed(spark: SparkSession, settings: Settings, bootstrap: str, history_rows
     store.prepare()
     with Broker(settings.kafka, bootstrap) as broker:
         broker.create(definition.source.name, 2)
-        oracle = Oracle(definition, broker, file, landed.sha256)
+        oracle = Oracle(definition, broker, file, landed.sha256, good)
         yield Place(spark, settings, definition, broker, store, opening, bootstrap, oracle)
     store.close()
 

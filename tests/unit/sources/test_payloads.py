@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from confluent import framed
 
 from headrace.errors import SchemaError
 from headrace.schemas import META_COLUMNS, Field, Schema
@@ -234,12 +235,7 @@ SCHEMAS = {7: json.dumps(FIRST), 70_000: json.dumps(SECOND)}
 
 
 def avro(spark, number: int, row: tuple, ddl: str) -> bytes:
-    from pyspark.sql import functions as F
-    from pyspark.sql.avro.functions import to_avro
-
-    frame = spark.createDataFrame([row], ddl)
-    body = frame.select(to_avro(F.struct(*frame.columns), SCHEMAS[number]).alias("b")).collect()[0]["b"]
-    return b"\x00" + number.to_bytes(4) + bytes(body)
+    return framed(spark.createDataFrame([row], ddl), number, SCHEMAS[number])[0]
 
 
 def test_avro_is_read_by_the_writers_schema(spark):
