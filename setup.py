@@ -39,8 +39,8 @@ LINT = [
     "types-psutil",
     "types-requests",
 ]
-# Oracles and peers that only the project's own tests and benches import.
-DEV = ["httpx>=0.27", "scikit-learn>=1.5"]
+# Oracles and peers that only the project's own tests and benches import, and what runs tests side by side.
+DEV = ["httpx>=0.27", "pytest-xdist>=3.6", "scikit-learn>=1.5"]
 
 setup(
     name="headrace",

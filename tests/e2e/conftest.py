@@ -41,9 +41,13 @@ class Shell:
             **popen,
         )
 
-    def run(self, *arguments: str, expect: int | None = 0, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, expect: int | None = 0, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments)
-        out, err = process.communicate(timeout=timeout)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
         done = subprocess.CompletedProcess(arguments, process.returncode, out, err)
         if expect is not None:
             assert done.returncode == expect, f"{arguments} exited {done.returncode}\n{out}\n{err}"
