@@ -190,16 +190,17 @@ class World:
         store: Any = None,
         days: int = 0,
         dies: bool = False,
+        **info: Any,
     ) -> None:
         """Train on everything before the cut and publish it, as the difference from `base` or in full.
 
         store: the one it is written to, key by key. days: by which its reference is later than that of others, so
-        that every output tells. dies: half-way.
+        that every output tells. dies: half-way. info: what else the ledger says.
         """
         store = store or self.store
         theta = {**THETA, "reference": (START + timedelta(days=days)).isoformat()}
         lease = store.acquire_lease("plain", "batch", NOW, timedelta(seconds=30))
-        info = {
+        info |= {
             "cut": cut.to_json(),
             "as_of": NOW.isoformat(),
             "definition_sha256": "d",

@@ -230,6 +230,27 @@ def test_of_two_hand_overs_at_once_the_later_is_refused_and_what_it_fenced_is_no
     assert wanted(world.store.champion("plain"), world.store.ledger("plain"), owners, ours="other", now=NOW) == [3]
 
 
+def test_no_way_back_at_once_to_a_champion_that_no_driver_took_up_while_the_stream_runs() -> None:
+    """It knows less than the batch run that followed it, though neither has progress of its own."""
+    log = ("topic", "0")
+    world = World({log: [Event("a", 1.0, None, 0)]})
+    world.publish(1, Vector({log: 0}))
+    promote(world.store, "plain", 1, now=NOW, waiting=Waiting(0))
+    world.drive(world.store, 1, iter([]), "one")
+    for generation, cut in ((2, 0), (3, 1)):
+        world.publish(generation, Vector({log: cut}))
+        promote(world.store, "plain", generation, now=NOW, waiting=Waiting(0))
+    seen = never_back(world, world.head())
+    with pytest.raises(CannotCatchUp):
+        rollback(world.store, "plain", now=NOW, waiting=Waiting(0))
+    never_back(world, seen)
+    # It is asked for while the rollback waits, and counted from its cut by whoever hears of it.
+    drives = iter([lambda: world.drive(world.store, 2, iter([world.head()]), "two")])
+    waits = Waiting(6, sleep=lambda _: next(drives, lambda: None)() and None, elapsed=iter(range(100)).__next__)
+    assert rollback(world.store, "plain", now=NOW, waiting=waits).generation == 2
+    assert never_back(world, seen) == world.head()
+
+
 def test_the_law_itself_can_fail() -> None:
     """A store that lies about one item is found out."""
     world = World(history([Event("a", 1.0, None, 0)]) | {("topic", "0"): [Event("a", 2.0, None, 1)]})

@@ -18,6 +18,9 @@ META_COLUMNS: Mapping[str, str] = {
     "_source": "string",  # where it came from, for people: a file name, a topic
 }
 
+# The order of positions: history before streams, then by partition and place in it.
+PLACE = ("_incarnation", "_partition", "_position")
+
 Log = tuple[str, str]
 
 

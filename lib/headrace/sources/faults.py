@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from headrace.schemas.lake import QUARANTINE_COLUMNS
+from headrace.schemas.positions import PLACE
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -53,7 +54,7 @@ def quarantine_record(raw: Column, reason: Column, source: Column, seen_ts: date
         "raw_bytes": F.when(~F.is_valid_utf8(text), text.cast("binary")),
         "reason": reason,
         "source": source,
-        **{name: F.col(name) for name in ("_incarnation", "_partition", "_position")},
+        **{name: F.col(name) for name in PLACE},
         "seen_ts": F.lit(seen_ts),
     }
     return typed_as(QUARANTINE_COLUMNS, record)

@@ -30,13 +30,16 @@ class Waiting:
     elapsed: Callable[[], float] = time.monotonic
 
 
-def promote(store: Store, definition: str, generation: int, *, now: datetime, waiting: Waiting) -> Champion:
+def promote(
+    store: Store, definition: str, generation: int, *, now: datetime, waiting: Waiting, force: bool = False
+) -> Champion:
     """Make `generation` the champion once it has counted all that the champion has.
 
-    Where no stream of either ever ran there is nothing to wait for. Raises CannotCatchUp when the generation
-    is not there in time; the champion stays, and its stream goes on. Else raises as `batch.promote.promote`.
+    Where no stream of it or of any champion ever ran there is nothing to wait for. Raises CannotCatchUp when the
+    generation is not there in time; the champion stays, and its stream goes on. Else raises as
+    `batch.promote.promote`.
     """
-    return _asked_for(store, definition, generation, now, waiting)
+    return _asked_for(store, definition, generation, now, waiting, force=force)
 
 
 def rollback(
@@ -49,18 +52,31 @@ def rollback(
     """
     ledger = {entry.generation: entry for entry in store.ledger(definition)}
     generation = champion_of.former(definition, store.champion(definition), ledger, to)
-    return _asked_for(store, definition, generation, now, waiting)
+    return _asked_for(store, definition, generation, now, waiting, force=True)
 
 
-def _asked_for(store: Store, definition: str, generation: int, now: datetime, waiting: Waiting | None) -> Champion:
+def _asked_for(
+    store: Store, definition: str, generation: int, now: datetime, waiting: Waiting | None, *, force: bool
+) -> Champion:
     """Hand over; a former champion, which nobody counts any more, is asked for first."""
     with journal.refusals(definition, generation):
-        former = store.champion(definition).previous
-        if generation not in former or store.progress(definition, generation) is None:
-            return _hand_over(store, definition, generation, now, waiting)
-        store.take_over(definition, generation, WANTED, Vector(), now)
+        # The champion before the ledger, which therefore holds it.
+        champion = store.champion(definition)
+        ledger = {entry.generation: entry for entry in store.ledger(definition)}
+        entry = champion_of.check_whole(definition, generation, ledger)
+        if not force and generation != champion.generation:
+            champion_of.check_gate(definition, entry)
+        # A champion may have come and gone before a driver took it up, while others of its stream did count.
+        ever = (generation, champion.generation, *champion.previous)
+        if champion.generation in (0, generation) or all(store.progress(definition, g) is None for g in ever):
+            return champion_of.promote(store, definition, generation, now=now, force=True)
+        former = ledger[champion.generation]
+        if generation not in champion.previous:
+            return _hand_over(store, definition, former, entry, now, waiting)
+        cut, as_of = Vector.from_json(entry.info["cut"]), datetime.fromisoformat(entry.info["as_of"])
+        store.take_over(definition, generation, WANTED, cut, as_of)
         try:
-            return _hand_over(store, definition, generation, now, waiting)
+            return _hand_over(store, definition, former, entry, now, waiting)
         except BaseException:
             back_to = _handed(store.champion(definition).generation, now, now)
             store.take_over(definition, generation, back_to, Vector(), now)
@@ -106,13 +122,11 @@ def reached(store: Store, definition: str, entry: LedgerEntry) -> Vector:
     return progress.vector if progress is not None else Vector.from_json(entry.info["cut"])
 
 
-def _hand_over(store: Store, definition: str, generation: int, now: datetime, waiting: Waiting | None) -> Champion:
-    ledger = {entry.generation: entry for entry in store.ledger(definition)}
-    entry = champion_of.check_whole(definition, generation, ledger)
-    old = store.champion(definition).generation
-    if old in (0, generation) or all(store.progress(definition, g) is None for g in (old, generation)):
-        return champion_of.promote(store, definition, generation, now=now)
-    before, as_of = reached(store, definition, ledger[old]), datetime.fromisoformat(ledger[old].info["as_of"])
+def _hand_over(
+    store: Store, definition: str, former: LedgerEntry, entry: LedgerEntry, now: datetime, waiting: Waiting | None
+) -> Champion:
+    generation, old = entry.generation, former.generation
+    before, as_of = reached(store, definition, former), datetime.fromisoformat(former.info["as_of"])
     began, patience = time.monotonic(), waiting.seconds if waiting is not None else 0.0
     if waiting is not None:
         # Nearly there first: from the fence on the old generation stands still.
@@ -124,7 +138,8 @@ def _hand_over(store: Store, definition: str, generation: int, now: datetime, wa
     try:
         if waiting is not None:
             _wait(store, definition, entry, final.vector, waiting)
-        champion = champion_of.promote(store, definition, generation, now=now, fence=final)
+        # The gate was asked before, of a promotion; a rollback goes back to what was champion.
+        champion = champion_of.promote(store, definition, generation, now=now, fence=final, force=True)
     except BaseException:
         standing = store.progress(definition, old)
         if standing is not None and standing.epoch == final.epoch:

@@ -15,6 +15,7 @@ from headrace.errors import InputError, TerminalError, TransientError, nearest
 from headrace.local.download import exclusive
 from headrace.schemas import HISTORY
 from headrace.schemas.lake import FOUND, QUARANTINE_COLUMNS, quarantine_path
+from headrace.schemas.positions import PLACE
 from headrace.sources.kafka import Broker, Topic
 from headrace.sources.lake import is_table, quarantine_counts
 from headrace.sources.payloads import ORIGIN_HEADER
@@ -49,7 +50,7 @@ def records(spark: SparkSession, lake: Path, stream: str, reason: str | None = N
     from pyspark.sql import functions as F
 
     path = quarantine_path(lake, stream)
-    names = ["_incarnation", "_partition", "_position"]
+    names = list(PLACE)
     if is_table(spark, path):
         rows = spark.read.format("delta").load(str(path))
     else:
@@ -133,7 +134,7 @@ def replay(
                 raise _from_files(stream, f"all {groups['all']} records")
             due = chosen.where(f"sent_ts IS NULL AND _incarnation != '{HISTORY}'")
             sent = 0
-            rows = due.orderBy("_incarnation", "_partition", "_position").toLocalIterator()
+            rows = due.orderBy(*PLACE).toLocalIterator()
             while some := list(islice(rows, _AT_ONCE)):
                 ledger.open(topic, broker.held(topic))
                 done = _send(broker, topic, some, repairs or {})
@@ -147,7 +148,7 @@ def replay(
 
 def _named(spark: SparkSession, rows: DataFrame, repairs: Mapping[Origin, bytes], stream: str) -> DataFrame:
     """The records that are repaired. Raises InputError where one is not there or came from a file."""
-    names = ["_incarnation", "_partition", "_position"]
+    names = list(PLACE)
     if files := [origin for origin in repairs if origin[0] == HISTORY]:
         raise _from_files(stream, _few(files))
     wanted = spark.createDataFrame(list(repairs), "_incarnation string, _partition string, _position bigint")

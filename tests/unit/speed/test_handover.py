@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 from speed_world import NOW, Event, World, history, moved
 
-from headrace.errors import CannotCatchUp
+from headrace.errors import CannotCatchUp, GateRefused
+from headrace.evaluate.gate import Gate
 from headrace.speed.handover import Champions, Waiting, promote, rollback
 
 LATER = NOW + timedelta(seconds=3)
@@ -50,6 +51,21 @@ def test_a_rollback_that_was_refused_is_no_hand_over(world: World) -> None:
     world.drive(world.store, 1, iter([world.head()]), "first")
     rollback(world.store, "plain", now=NOW, waiting=AT_ONCE)
     assert champions.seen(world.store, 1, LATER) == 3.0
+
+
+def test_a_gate_refuses_before_anything_stands_still_and_no_rollback(world: World) -> None:
+    missed = Gate("rmse", at_most=2.0).verdict({"rmse": 2.5, "rows": 80}).to_json()
+    world.publish(3, world.head(), base=1, gate=missed)
+    world.drive(world.store, 3, iter([world.head()]), "third")
+    counting = world.store.progress("plain", 1)
+    with pytest.raises(GateRefused):
+        promote(world.store, "plain", 3, now=NOW, waiting=AT_ONCE)
+    assert world.store.progress("plain", 1) == counting
+    assert promote(world.store, "plain", 3, now=NOW, waiting=AT_ONCE, force=True).generation == 3
+    world.drive(world.store, 2, iter([world.head()]), "second")
+    promote(world.store, "plain", 2, now=NOW, waiting=AT_ONCE)
+    world.drive(world.store, 3, iter([world.head()]), "third")
+    assert rollback(world.store, "plain", 3, now=NOW, waiting=AT_ONCE).generation == 3
 
 
 def test_without_a_stream_nothing_is_handed_over() -> None:
