@@ -16,6 +16,7 @@ _HOMES = {
         *("Sessions", "Sum", "Where", "Window"),
     ),
     "headrace.definitions": ("CUT", "READER", "Definition", "Stream", "Table", "fixed"),
+    "headrace.evaluate.gate": ("Gate",),
     "headrace.models.cutoffs": ("CutOffs",),
     "headrace.models.kmeans": ("KMeans",),
     "headrace.models.linear": ("LinearRegression",),

@@ -130,6 +130,10 @@ class CannotCatchUp(AnswerIsNo):
     """A candidate that has not counted what the champion has; the champion stays."""
 
 
+class GateRefused(AnswerIsNo):
+    """A generation that fails the gate of its definition; the champion stays."""
+
+
 class EngineError(TransientError):
     """A local engine does not start or does not answer."""
 

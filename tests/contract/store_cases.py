@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from headrace.batch.promote import promote
 from headrace.stores.port import TOMBSTONE, Champion, Lease, LedgerEntry, Store, Version, Write
@@ -21,9 +22,9 @@ def version(text: str) -> Version:
     return Version(f'{{"n":"{text}"}}'.encode(), f'{{"prediction":"{text}"}}')
 
 
-def entry(generation: int, base: int | None = None, sha: str | None = None) -> LedgerEntry:
+def entry(generation: int, base: int | None = None, sha: str | None = None, **info: Any) -> LedgerEntry:
     return LedgerEntry(
-        generation, "publishing", base, sha or f"sha-{generation}", info={"cut": [["", "f", generation]]}
+        generation, "publishing", base, sha or f"sha-{generation}", info={"cut": [["", "f", generation]], **info}
     )
 
 
@@ -35,10 +36,10 @@ def changes(content: Content, before: Content | None) -> list[Write]:
 
 
 def begin(
-    store: Store, generation: int, base: int | None = None, owner: str = "publisher", name: str = SEGMENTS
+    store: Store, generation: int, base: int | None = None, owner: str = "publisher", name: str = SEGMENTS, **info: Any
 ) -> Lease:
     lease = store.acquire_lease(name, owner, NOW, TTL)
-    store.open_publication(lease, entry(generation, base))
+    store.open_publication(lease, entry(generation, base, **info))
     return lease
 
 
@@ -48,9 +49,10 @@ def publish(
     content: Content,
     base: tuple[int, Content] | None = None,
     name: str = SEGMENTS,
+    **info: Any,
 ) -> None:
-    """A whole publication: in full, or as the difference from `base`."""
-    lease = begin(store, generation, base[0] if base else None, name=name)
+    """A whole publication: in full, or as the difference from `base`; `info` goes to the ledger."""
+    lease = begin(store, generation, base[0] if base else None, name=name, **info)
     report = store.write_versions(name, generation, changes(content, base[1] if base else None))
     store.seal_publication(lease, generation, report.items)
     store.release_lease(lease)

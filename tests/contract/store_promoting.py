@@ -24,8 +24,9 @@ from store_cases import (
     version,
 )
 
-from headrace.batch.promote import rollback
-from headrace.errors import AnswerIsNo, ChampionMoved, StoreError
+from headrace.batch.promote import promote, rollback
+from headrace.errors import AnswerIsNo, ChampionMoved, GateRefused, StoreError
+from headrace.evaluate.gate import Gate
 from headrace.registry.promotion import successor
 from headrace.stores.port import TOMBSTONE, Champion, Store
 
@@ -87,6 +88,26 @@ class Promotions:
         go(store, 2)
         assert served(store) == TWO
         assert rollback(store, SEGMENTS).generation == 1
+
+    def test_a_generation_that_fails_its_gate_is_promoted_by_force_alone(self, store: Store) -> None:
+        gate = Gate("rmse", at_most=2.0)
+        kept, missed = (gate.verdict({"rmse": found, "rows": 80}).to_json() for found in (2.0, 2.5))
+        publish(store, 1, ONE, gate=kept)
+        go(store, 1)
+        publish(store, 2, TWO, (1, ONE), gate=missed)
+        with pytest.raises(GateRefused, match=r"gate by 0\.5; found rmse 2\.5 on 80.*at most 2;.* -g 2 --force") as no:
+            go(store, 2)
+        assert no.value.exit_code == 1
+        assert served(store) == ONE
+        assert promote(store, SEGMENTS, 2, now=NOW, force=True).previous == (1,)
+        assert go(store, 2).generation == 2, "it is the champion already"
+        publish(store, 3, THREE, (2, TWO), gate=kept)
+        go(store, 3)
+        assert rollback(store, SEGMENTS).generation == 2, "a rollback goes back to what was served"
+        assert served(store) == TWO
+        store.release_lease(begin(store, 4, gate=missed))
+        with pytest.raises(StoreError, match="is not whole"):
+            go(store, 4)
 
     def test_a_full_publication_hides_all_that_was_before(self, store: Store) -> None:
         publish(store, 1, ONE)

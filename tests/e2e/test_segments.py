@@ -44,6 +44,17 @@ def test_the_run_serves_every_customer_and_reaches_the_inertia(served: dict[str,
     assert Path(served["report"]).is_file()
 
 
+def test_settings_are_selected_on_what_was_held_out(shell: Shell, served: dict[str, Any]) -> None:
+    found = shell.json("select", "segments", "--grid", "k=2,6", "--validation", "0.3", "--metric", "inertia")
+    assert (found["samples"], found["best"]) == (4372, {"k": 6})
+    few, six = (trial["mean"] for trial in found["trials"])
+    assert few["rows"] == six["rows"] == pytest.approx(0.3 * 4372, rel=0.1)
+    # Centres of the other seven tenths fit these nearly as well as those of all: three tenths of the inertia of all.
+    assert six["inertia"] == pytest.approx(0.3 * served["metrics"]["inertia"], rel=0.4)
+    assert few["inertia"] > 2 * six["inertia"]
+    assert Path(found["report"]).is_file()
+
+
 def test_lookups_agree_with_pandas(shell: Shell, served: dict[str, Any], oracle: pd.DataFrame) -> None:
     chosen = ["17850", *random.Random(11).sample(list(oracle.index), 200)]
     one = shell.json("lookup", "segments", "17850")

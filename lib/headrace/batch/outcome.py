@@ -33,12 +33,14 @@ class Outcome:
     metrics: dict[str, Any]
     sent: int
     report: Path
+    gate: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The facts, with `sent`, `metrics`, `segments` (counts of the text outputs) and `report` on top."""
+        """The facts, with `sent`, `metrics`, `segments` (counts of the text outputs), `report` and `gate` on top."""
         plain: dict[str, Any] = json.loads(facts_to_json(self.facts))
         named = {category.name: dict(category.counts) for category in self.facts.categories}
-        return {**plain, "metrics": self.metrics, "sent": self.sent, "report": str(self.report), "counts": named}
+        told = {"metrics": self.metrics, "sent": self.sent, "report": str(self.report), "counts": named}
+        return {**plain, **told, **({"gate": self.gate} if self.gate is not None else {})}
 
 
 def report_run(spark: SparkSession, settings: Settings, definition: Definition, ran: Ran, note: str) -> Outcome:
@@ -87,7 +89,7 @@ def report_run(spark: SparkSession, settings: Settings, definition: Definition, 
     path = settings.reports / f"{definition.name}-{manifest.generation:08d}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_report(path, facts)
-    return Outcome(facts, dict(manifest.metrics), published.sent, path)
+    return Outcome(facts, dict(manifest.metrics), published.sent, path, manifest.gate)
 
 
 def _inertia_by_k(spark: SparkSession, definition: Definition, generation: Generation) -> tuple[tuple[int, float], ...]:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from headrace.errors import AnswerIsNo, ChampionMoved, StoreError
+from headrace.errors import AnswerIsNo, ChampionMoved, GateRefused, StoreError
+from headrace.evaluate.gate import Verdict
 from headrace.registry.promotion import successor
 from headrace.schemas import Vector
 from headrace.stores.port import Champion, LedgerEntry, Progress, Store
@@ -19,21 +20,25 @@ _Choice = Callable[[Champion, dict[int, LedgerEntry]], int]
 
 
 def promote(
-    store: Store, definition: str, generation: int, *, now: datetime, fence: Progress | None = None
+    store: Store,
+    definition: str,
+    generation: int,
+    *,
+    now: datetime,
+    fence: Progress | None = None,
+    force: bool = False,
 ) -> Champion:
     """Make `generation` what readers see; the champion that stands now.
 
+    force: although it fails the gate of its definition.
     fence: the progress of the champion before, which must stand still until readers have moved. What it had counted
     is owed: until this generation has too, answers say that they are stale.
-    Raises StoreError for a generation that is not whole in this table, AnswerIsNo for one that was closed,
-    ChampionMoved when others keep changing the champion or it is not the fenced one, Fenced when the fence does not
-    stand.
+    Raises GateRefused for a generation that fails its gate, StoreError for one that is not whole in this table,
+    AnswerIsNo for one that was closed, ChampionMoved when others keep changing the champion or it is not the fenced
+    one, Fenced when the fence does not stand.
     """
 
-    def choose(_champion: Champion, _ledger: dict[int, LedgerEntry]) -> int:
-        return generation
-
-    return _flip(store, definition, choose, now, fence)
+    return _flip(store, definition, lambda _champion, _ledger: generation, now, fence, force=force)
 
 
 def rollback(store: Store, definition: str, to: int | None = None, *, now: datetime | None = None) -> Champion:
@@ -45,7 +50,7 @@ def rollback(store: Store, definition: str, to: int | None = None, *, now: datet
     def choose(champion: Champion, ledger: dict[int, LedgerEntry]) -> int:
         return former(definition, champion, ledger, to)
 
-    return _flip(store, definition, choose, now, None)
+    return _flip(store, definition, choose, now, None, force=True)
 
 
 def former(definition: str, champion: Champion, ledger: dict[int, LedgerEntry], to: int | None = None) -> int:
@@ -65,6 +70,36 @@ def former(definition: str, champion: Champion, ledger: dict[int, LedgerEntry], 
     )
 
 
+def check_gate(definition: str, entry: LedgerEntry) -> None:
+    """GateRefused for a published generation that fails its gate."""
+    verdict = verdict_of(entry)
+    if verdict is not None:
+        require_passed(
+            definition,
+            entry.generation,
+            verdict,
+            do="the champion stays, and this one stays published; to promote it all the same: "
+            f"headrace promote {definition} -g {entry.generation} --force",
+        )
+
+
+def verdict_of(entry: LedgerEntry | None) -> Verdict | None:
+    """What the gate found of a published generation; None where there is no gate, or no such generation."""
+    sealed = entry.info.get("gate") if entry is not None else None
+    return Verdict.of(sealed) if sealed is not None else None
+
+
+def require_passed(definition: str, generation: int, verdict: Verdict, do: str) -> None:
+    """GateRefused, advising `do`, for a verdict that fails."""
+    if verdict.fails_by:
+        raise GateRefused(
+            f"generation {generation} of {definition!r} fails its gate by {verdict.fails_by:g}",
+            found=f"{verdict.metric} {verdict.found:g} on {verdict.rows:,} held-out rows",
+            expected=verdict.bound,
+            do=do,
+        )
+
+
 def check_whole(definition: str, generation: int, ledger: dict[int, LedgerEntry]) -> LedgerEntry:
     """The ledger entry of a generation that may become champion. Raises as `promote`."""
     entry = ledger.get(generation)
@@ -82,7 +117,9 @@ def check_whole(definition: str, generation: int, ledger: dict[int, LedgerEntry]
     return entry
 
 
-def _flip(store: Store, definition: str, choose: _Choice, now: datetime | None, fence: Progress | None) -> Champion:
+def _flip(
+    store: Store, definition: str, choose: _Choice, now: datetime | None, fence: Progress | None, *, force: bool
+) -> Champion:
     """Read, decide, write; anew when the champion moved in between."""
     for left in reversed(range(_ATTEMPTS)):
         # The champion before the ledger: an entry opened in between moves the epoch, and the write below fails.
@@ -94,7 +131,9 @@ def _flip(store: Store, definition: str, choose: _Choice, now: datetime | None, 
         if fence is not None and champion.generation != fence.generation:
             # Others made it champion: what that one counts is not fenced, nor is it what was waited for.
             raise moved(definition, f"generation {fence.generation}", f"generation {champion.generation}")
-        check_whole(definition, generation, ledger)
+        entry = check_whole(definition, generation, ledger)
+        if not force:
+            check_gate(definition, entry)
         owed = fence.vector if fence is not None else Vector()
         following = replace(successor(champion, ledger.values(), generation), owed=owed)
         try:

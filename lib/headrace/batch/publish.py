@@ -121,6 +121,7 @@ def _entry(generation: Generation, base: Generation | None) -> LedgerEntry:
         "clock": manifest.clock,
         "description": generation.description(),
         "theta": {name: theta[name] for name in ("reference", "zone", "types", "learner")},
+        **({"gate": manifest.gate} if manifest.gate is not None else {}),
     }
     return LedgerEntry(
         generation=manifest.generation,

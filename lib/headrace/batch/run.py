@@ -12,13 +12,15 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from headrace.batch.ingest import IngestReport, ingest
+from headrace.batch.promote import require_passed
 from headrace.batch.publish import PublishReport, publish
 from headrace.batch.train import Trained, train
 from headrace.config import Settings
 from headrace.definitions import Definition
 from headrace.errors import InputError, RegistryError
+from headrace.evaluate.gate import Verdict
 from headrace.local.endpoints import store_endpoint
-from headrace.registry import Generation, Registry
+from headrace.registry import Generation, Manifest, Registry
 from headrace.stores import open_store
 from headrace.stores.port import Champion, Store
 
@@ -53,11 +55,13 @@ def run(
     replace: bool = False,
     disjoint: bool = False,
     retrain: bool = False,
+    force: bool = False,
 ) -> Ran:
     """Land `source` (None: what is in the lake already), train, publish and promote.
 
     The serving store must answer before any work begins. promote: makes a published generation the champion.
-    retrain: make a new generation although one with the fingerprint of this run is there.
+    retrain: make a new generation although one with the fingerprint of this run is there. force: publish and promote
+    one that fails its gate. Raises GateRefused otherwise; nothing of it is published then.
     """
     seconds: dict[str, float] = {}
     endpoint = store_endpoint(settings)
@@ -76,6 +80,8 @@ def run(
             base = usable(settings, definition.name, before.generation)
             trained = train_next(spark, settings, definition, store, now=datetime.now(UTC), base=base, retrain=retrain)
         generation = trained.generation.manifest.generation
+        if generation != before.generation:
+            _through_gate(trained.generation.manifest, say, force=force)
         with _timed(seconds, "publish", say):
             published = publish_on_base(
                 spark, settings, trained.generation, owner=owner, endpoint=endpoint, say=say, base=base
@@ -85,6 +91,20 @@ def run(
     finally:
         store.close()
     return Ran(ingested, trained, published, before, after, seconds)
+
+
+def _through_gate(manifest: Manifest, say: Say, *, force: bool) -> None:
+    if manifest.gate is None:
+        return
+    verdict = Verdict.of(manifest.gate)
+    if not force:
+        require_passed(
+            manifest.definition,
+            manifest.generation,
+            verdict,
+            do="it is sealed, not published, and the champion stays; to serve it all the same, run again with --force",
+        )
+    say(f"gate: {verdict.text}" + ("; served all the same" if verdict.fails_by else ""))
 
 
 def train_next(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+    from rich.progress import Progress
 
 _POLL_S = 0.5
 
@@ -81,12 +82,27 @@ def watching(spark: SparkSession, group: str, label: str, *, shown: bool) -> Ite
         context.setLocalProperty("spark.jobGroup.id", None)  # type: ignore[arg-type]  # None removes it
 
 
-def _draw(spark: SparkSession, group: str, label: str, stop: threading.Event) -> None:
+@contextmanager
+def counting(label: str, total: int, *, shown: bool) -> Iterator[Callable[[], None]]:
+    """What to call, in any thread, for each of `total` pieces of work that is done; a bar as `watching` has it."""
+    if not (shown and sys.stderr.isatty()):
+        yield lambda: None
+        return
+    with _bar() as progress:
+        drawn = progress.add_task(label, total=total)
+        yield lambda: progress.advance(drawn)
+
+
+def _bar() -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def _draw(spark: SparkSession, group: str, label: str, stop: threading.Event) -> None:
+    with _bar() as progress:
         drawn = progress.add_task(label, total=None)
         while not stop.wait(_POLL_S):
             done, total = _counted(spark, group)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import headrace
 from headrace.algebra import explain_overflow, states_by_entity
+from headrace.batch.evaluation import gated
 from headrace.batch.finished import features_of, finished
 from headrace.batch.theta import fitted, unfitted
 from headrace.config import Settings, redacted
@@ -112,13 +113,10 @@ def _fit_and_seal(
         with named_bounds():
             entities = features.count()
         if not entities:
-            raise InputError(
-                f"no event of stream {definition.source.name!r} can be counted for definition {definition.name!r}",
-                found=f"{seen.rows} events, all dropped or without {definition.entity!r}",
-                do="look at the drop reasons in the report, and at `prepare`",
-            )
+            raise _nothing_counted(definition, seen)
         events = prepared(definition, seen.events)
         theta, learned = fitted(definition, theta, features, events, base.theta() if base else None)
+        held_out, verdict = gated(definition, features, events)
         if learned is not None:
             learned.pipeline.write().save(str(draft.path / MODEL))
         draft.write_json(THETA, theta)
@@ -148,10 +146,19 @@ def _fit_and_seal(
             fingerprint=print_of,
             rows=seen.rows,
             entities=entities,
-            metrics=learned.metrics if learned else {},
+            metrics={**(learned.metrics if learned else {}), **held_out},
+            gate=verdict.to_json() if verdict else None,
             settings=redacted(settings),
             created_at=now,
             files=files,
         )
 
     return draft.seal(facts)
+
+
+def _nothing_counted(definition: Definition, seen: Snapshot) -> InputError:
+    return InputError(
+        f"no event of stream {definition.source.name!r} can be counted for definition {definition.name!r}",
+        found=f"{seen.rows} events, all dropped or without {definition.entity!r}",
+        do="look at the drop reasons in the report, and at `prepare`",
+    )

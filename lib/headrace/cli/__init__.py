@@ -20,6 +20,7 @@ _COMMANDS = {
     "run": ("batch", "Ingest, train, publish, promote and report: the main job."),
     "ingest": ("batch", "Land a file's events in the lake; bad rows go to quarantine."),
     "train": ("batch", "Train on one snapshot of the lake and seal a generation."),
+    "select": ("selection", "Measure combinations of a learner's settings on held-out samples."),
     "publish": ("batch", "Write a sealed generation to the serving store."),
     "stream": ("stream", "Keep a definition current from its stream: land, count, hand over."),
     "replay": ("replay", "Send a file's rows to a topic as a live stream."),

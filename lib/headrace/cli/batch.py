@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headrace.cli.opening import load, name_of, now, opened_spark, opened_store, promoting
-from headrace.cli.options import definition_argument, generation_option, json_option, with_settings
+from headrace.cli.options import definition_argument, force_option, generation_option, json_option, with_settings
 from headrace.cli.output import fields, say_steps, show
 from headrace.config import Settings
 
@@ -29,6 +29,7 @@ _disjoint = click.option("--disjoint", is_flag=True, help="This file shares no e
 @_replace
 @_disjoint
 @click.option("--retrain", is_flag=True, help="Train a new generation even if nothing changed.")
+@force_option
 @json_option
 @with_settings
 def run(
@@ -38,12 +39,14 @@ def run(
     replace: bool,
     disjoint: bool,
     retrain: bool,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Ingest, train, publish, promote and report DEFINITION: the main job.
 
     DEFINITION is a built-in name (segments), package.module:name, or file.py:name. Every step resumes where an
-    earlier run stopped, and what is unchanged is not sent again.
+    earlier run stopped, and what is unchanged is not sent again. A generation that fails the definition's gate is
+    sealed, but not published nor promoted: exit 1.
     """
     from headrace.batch.lease import owner_name
     from headrace.batch.outcome import report_run
@@ -61,10 +64,11 @@ def run(
             source,
             owner=owner_name(),
             say=say,
-            promote=promoting(settings, loaded.name),
+            promote=promoting(settings, loaded.name, force=force),
             replace=replace,
             disjoint=disjoint,
             retrain=retrain,
+            force=force,
         )
         say("report")
         outcome = report_run(spark, settings, loaded, ran, note)
@@ -99,6 +103,7 @@ def ingest(
 def train(settings: Settings, definition: str, as_json: bool) -> None:
     """Train DEFINITION on one snapshot of the lake and seal a generation; nothing is served by it yet."""
     from headrace.batch.run import train_next, usable
+    from headrace.evaluate.gate import Verdict
 
     loaded = load(definition)
     with opened_spark(settings, f"train {loaded.name}", say_steps(as_json)) as spark, opened_store(settings) as store:
@@ -106,11 +111,11 @@ def train(settings: Settings, definition: str, as_json: bool) -> None:
         generation = train_next(spark, settings, loaded, store, now=now(), base=base).generation
     manifest = generation.manifest
     said = {"generation": manifest.generation, "entities": manifest.entities, "metrics": manifest.metrics}
-    show(
-        as_json,
-        {**said, "path": str(generation.path)},
-        lambda: f"sealed generation {manifest.generation}: {manifest.entities:,} entities in {generation.path}",
-    )
+    text = f"sealed generation {manifest.generation}: {manifest.entities:,} entities in {generation.path}"
+    if manifest.gate is not None:
+        said["gate"] = manifest.gate
+        text += f"\ngate: {Verdict.of(manifest.gate).text}"
+    show(as_json, {**said, "path": str(generation.path)}, lambda: text)
 
 
 @click.command()

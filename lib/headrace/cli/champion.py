@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from headrace.cli.opening import name_of, now, opened_store, promoting
-from headrace.cli.options import definition_argument, generation_option, json_option, with_settings
+from headrace.cli.options import definition_argument, force_option, generation_option, json_option, with_settings
 from headrace.cli.output import fields, say_steps, show, table
 from headrace.config import Settings
 
@@ -19,19 +20,28 @@ if TYPE_CHECKING:
 @click.command()
 @definition_argument
 @generation_option
+@force_option
 @json_option
 @with_settings
-def promote(settings: Settings, definition: str, generation: int | None, as_json: bool) -> None:
-    """Make a published generation of DEFINITION the champion, in one conditional write.
+def promote(settings: Settings, definition: str, generation: int | None, force: bool, as_json: bool) -> None:
+    """Make a published generation of DEFINITION the champion, in one conditional write; exit 1 if it fails its gate.
 
     Where a stream keeps the champion current, it waits until the generation has counted all that the champion has.
     """
+    from headrace.batch.promote import verdict_of
+
     name = name_of(definition)
     with opened_store(settings) as store:
-        sealed = [entry.generation for entry in store.ledger(name) if entry.status == "sealed"]
-        chosen = generation or max(sealed, default=0)
-        champion = promoting(settings, name)(store, chosen)
-    _say_champion(as_json, champion, f"generation {champion.generation} is the champion of {name}")
+        ledger = {entry.generation: entry for entry in store.ledger(name)}
+        chosen = generation or max((g for g, entry in ledger.items() if entry.status == "sealed"), default=0)
+        verdict = verdict_of(ledger.get(chosen))
+        champion = promoting(settings, name, force=force)(store, chosen)
+    text = f"generation {champion.generation} is the champion of {name}"
+    gate = {}
+    if verdict is not None:
+        gate = {"gate": verdict.to_json()}
+        text += f"\ngate: {verdict.text}" + ("; promoted all the same" if verdict.fails_by else "")
+    _say_champion(as_json, champion, text, gate)
 
 
 @click.command()
@@ -52,8 +62,8 @@ def rollback(settings: Settings, definition: str, generation: int | None, at_onc
     _say_champion(as_json, champion, f"back to generation {champion.generation} of {name}")
 
 
-def _say_champion(as_json: bool, champion: Champion, text: str) -> None:
-    show(as_json, {"generation": champion.generation, "epoch": champion.epoch}, lambda: text)
+def _say_champion(as_json: bool, champion: Champion, text: str, gate: Mapping[str, Any] | None = None) -> None:
+    show(as_json, {"generation": champion.generation, "epoch": champion.epoch, **(gate or {})}, lambda: text)
 
 
 @click.command()

@@ -76,9 +76,12 @@ def open_prepared(settings: Settings) -> Store:
     return store
 
 
-def promoting(settings: Settings, name: str) -> Callable[[Store, int], Champion]:
-    """What makes a generation the champion once its stream has counted what the champion's has."""
+def promoting(settings: Settings, name: str, *, force: bool = False) -> Callable[[Store, int], Champion]:
+    """What makes a generation the champion once its stream has counted what the champion's has.
+
+    force: although it fails its gate.
+    """
     from headrace.speed.handover import Waiting, promote
 
     waiting = Waiting(settings.stream.handover_s)
-    return lambda store, generation: promote(store, name, generation, now=now(), waiting=waiting)
+    return lambda store, generation: promote(store, name, generation, now=now(), waiting=waiting, force=force)

@@ -18,6 +18,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 generation_option = click.option(
     "--generation", "-g", type=int, metavar="N", help="Which generation [default: the newest sealed]."
 )
+force_option = click.option(
+    "--force", is_flag=True, help="Promote although the generation fails its gate; says by how much."
+)
 
 
 def with_settings(command: F) -> F:

@@ -4,6 +4,7 @@ from headrace.definitions.definition import CUT, READER, ClockRule, Definition, 
 from headrace.definitions.events import drop_reasons, marked, prepared
 from headrace.definitions.finish import finish, outputs_json
 from headrace.definitions.load import load_definition
+from headrace.evaluate.gate import Gate
 from headrace.schemas import Field, Schema
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "ClockRule",
     "Definition",
     "Field",
+    "Gate",
     "Schema",
     "Stream",
     "Table",

@@ -59,6 +59,9 @@ def describe(definition: Definition) -> dict[str, Any]:
         if derive is not None
         else None,
     }
+    if definition.gate is not None:
+        # Left out without one: definitions of earlier generations keep their hash.
+        described["gate"] = definition.gate.describe()
     own = file_module(definition.origin)
     if own is not None:
         _archive(own, code)

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from headrace.algebra import Aggregate
 from headrace.errors import DefinitionError, nearest
+from headrace.evaluate.gate import Gate
 from headrace.models.learner import Learner
 from headrace.schemas import META_COLUMNS, Schema
 from headrace.transforms.derivation import Derivation
@@ -88,6 +89,7 @@ class Definition:
     learner, derive: what is fitted on the finished features and what is made of both; optional. A learner whose
     sample is an event is fitted on columns of the prepared events instead, and scores records, not entities.
     target: the column of the prepared events that such a learner is to tell.
+    gate: what the learner must show on samples held out from training before a generation is promoted.
     event_id: a column that identifies an event, by which copies are counted once.
     max_age: an answer older than this says `stale`.
     zone: the time zone whose calendar days are counted.
@@ -103,6 +105,7 @@ class Definition:
     learner: Learner | None = None
     derive: Derivation | None = None
     target: str | None = None
+    gate: Gate | None = None
     event_id: str | None = None
     max_age: timedelta | None = None
     zone: str = "UTC"
@@ -148,7 +151,7 @@ class Definition:
 
     def features_only(self) -> Definition:
         """The same without what is learned and derived."""
-        return replace(self, learner=None, derive=None, target=None)
+        return replace(self, learner=None, derive=None, target=None, gate=None)
 
     @property
     def entity_learner(self) -> Learner | None:
@@ -171,6 +174,7 @@ class Definition:
         """Every learner input is a feature, and what is finished has distinct names."""
         names = ["entity", *self.features]
         self._check_target()
+        self._check_gate()
         if self.entity_learner is not None:
             self.entity_learner.inputs(tuple(self.features))
             names += self.entity_learner.outputs
@@ -196,6 +200,16 @@ class Definition:
             raise DefinitionError(
                 f"the target of definition {self.name!r} is an input of its learner", found=repr(self.target)
             )
+
+    def _check_gate(self) -> None:
+        """A gate asks for a metric of the learner, which there is."""
+        if self.gate is None:
+            return
+        if self.learner is None:
+            raise DefinitionError(
+                f"definition {self.name!r} has a gate but nothing to measure", do="declare a learner, or leave it out"
+            )
+        self.gate.check(self.learner)
 
     def describe(self) -> dict[str, Any]:
         """What is archived with a generation; see `definitions.archive`."""

@@ -8,12 +8,10 @@ from headrace.definitions.definition import DROP_REASON, Definition
 from headrace.definitions.load import ship_by_value
 from headrace.errors import DefinitionError, nearest
 from headrace.schemas import MAX_ENTITY_BYTES, META_COLUMNS
+from headrace.schemas.positions import PLACE
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
-
-# The order of positions: history before streams, then by partition and place in it.
-_PLACE = ("_incarnation", "_partition", "_position")
 
 
 def marked(definition: Definition, events: DataFrame) -> DataFrame:
@@ -84,6 +82,6 @@ def _without_copies(definition: Definition, events: DataFrame) -> DataFrame:
     from pyspark.sql import functions as F
 
     # A null id is made unlike every other by the row's own place.
-    same = [F.col(definition.event_id), *(F.when(F.col(definition.event_id).isNull(), F.col(c)) for c in _PLACE)]
-    first = F.row_number().over(Window.partitionBy(*same).orderBy(*_PLACE))
+    same = [F.col(definition.event_id), *(F.when(F.col(definition.event_id).isNull(), F.col(c)) for c in PLACE)]
+    first = F.row_number().over(Window.partitionBy(*same).orderBy(*PLACE))
     return events.withColumn("_copy", first).where(F.col("_copy") == 1).drop("_copy")

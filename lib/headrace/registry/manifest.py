@@ -18,6 +18,7 @@ class Manifest(BaseModel):
     `base` is the generation whose cluster numbers were kept and that a publication may be diffed against.
     `cut` is a vector of next positions, `as_of` the latest arrival before it, `reference` the instant the
     learner's inputs were finished at. `fingerprint` is equal for two runs that must give equal generations.
+    `gate` is the verdict of the definition's gate, `metrics["held_out"]` what it was made on.
     `files` maps each file's path in the generation's folder to its SHA-256.
     """
 
@@ -43,6 +44,7 @@ class Manifest(BaseModel):
     rows: int
     entities: int
     metrics: dict[str, Any]
+    gate: dict[str, Any] | None = None
     settings: dict[str, Any]
     created_at: datetime
     files: dict[str, str]

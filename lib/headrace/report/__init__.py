@@ -13,7 +13,8 @@ from headrace.report.facts import (
 )
 from headrace.report.outputs import Outputs, centres_of, outputs_of
 from headrace.report.page import write_report
-from headrace.report.table import summary
+from headrace.report.selection import selection_to_json, write_selection
+from headrace.report.table import selection_summary, summary
 
 __all__ = [
     "Category",
@@ -28,6 +29,9 @@ __all__ = [
     "centres_of",
     "facts_to_json",
     "outputs_of",
+    "selection_summary",
+    "selection_to_json",
     "summary",
     "write_report",
+    "write_selection",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from headrace.errors import TransientError
 from headrace.report.facts import RunFacts, facts_to_json
-from headrace.report.plots import plots, shown
+from headrace.report.plots import Plot, plots, shown
 
 
 def write_report(path: Path, run: RunFacts) -> Path:
@@ -20,7 +21,36 @@ def write_report(path: Path, run: RunFacts) -> Path:
     The page needs no network and runs no script; texts of the run are escaped. Raises TransientError when it cannot
     be written.
     """
-    text = page(run)
+    return written(path, page(run))
+
+
+def page(run: RunFacts) -> str:
+    """The page as text; equal facts give equal text."""
+    return rendered(
+        "page.html.j2", plots(run), run=run, tiles=_tiles(run), settings=_flat(run.settings), facts=facts_to_json(run)
+    )
+
+
+def rendered(template: str, pictures: Sequence[Plot], **values: Any) -> str:
+    """A template of this folder, filled in; texts are escaped, pictures are ours."""
+    import jinja2
+    from markupsafe import Markup
+
+    folder = resources.files("headrace.report")
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "shown": shown}
+    drawn = [(plot.title, Markup(plot.svg), plot.caption) for plot in pictures]  # noqa: S704 - drawn, not given
+    return environment.get_template(template).render(pictures=drawn, **values)
+
+
+def written(path: Path, text: str) -> Path:
+    """Write a page to `path`, whole or not at all, and return the path. Raises TransientError when it cannot be."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,24 +63,6 @@ def write_report(path: Path, run: RunFacts) -> Path:
             f"the report {path} cannot be written", found=str(error), do="free some space, or set another home"
         ) from error
     return path
-
-
-def page(run: RunFacts) -> str:
-    """The page as text; equal facts give equal text."""
-    import jinja2
-    from markupsafe import Markup
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"number": number, "shown": shown}
-    template = environment.from_string(
-        resources.files("headrace.report").joinpath("page.html.j2").read_text(encoding="utf-8")
-    )
-    pictures = [(plot.title, Markup(plot.svg), plot.caption) for plot in plots(run)]  # noqa: S704 - drawn, not given
-    return template.render(
-        run=run, tiles=_tiles(run), pictures=pictures, settings=_flat(run.settings), facts=facts_to_json(run)
-    )
 
 
 def number(value: float | None) -> str:

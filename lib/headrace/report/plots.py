@@ -6,7 +6,8 @@ import io
 import re
 import unicodedata
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,13 +52,19 @@ class Plot:
     caption: str = ""
 
 
+@dataclass(frozen=True)
+class Point:
+    """A labelled value in a plot, its standard deviation if there is one, and whether it is the best."""
+
+    label: str
+    value: float
+    spread: float | None
+    best: bool
+
+
 def plots(run: RunFacts) -> list[Plot]:
     """The plots these facts allow, in reading order. Imports matplotlib, which takes a moment the first time."""
-    import matplotlib as mpl
-
-    with mpl.rc_context(_STYLE), warnings.catch_warnings():
-        # Text stays text, so a letter that matplotlib's own font lacks is the reader's font's business.
-        warnings.filterwarnings("ignore", message="Glyph")
+    with _styled():
         made = [_category(run, category) for category in run.categories if category.counts]
         if run.grid is not None and run.grid.counts:
             made.append(_grid(run, run.grid))
@@ -68,6 +75,32 @@ def plots(run: RunFacts) -> list[Plot]:
         if run.rows is not None or run.rows_read is not None:
             made.append(_quality(run))
     return made
+
+
+def ranked(title: str, unit: str, points: Sequence[Point], caption: str) -> Plot:
+    """A value with its spread for each label, the first on top, one of them the best."""
+    with _styled():
+        figure, axes = _figure(0.8 + 0.3 * len(points))
+        for place, point in zip(range(len(points))[::-1], points, strict=True):
+            colour, size = (_ACCENT, 8) if point.best else (_BAR, 5)
+            axes.errorbar(point.value, place, xerr=point.spread, color=colour, marker="o", markersize=size, capsize=3)
+        axes.set_yticks(range(len(points))[::-1], [shown(point.label) for point in points])
+        axes.set_xlabel(shown(unit))
+        axes.margins(x=0.08, y=0.6 / len(points))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
+        axes.grid(axis="x")
+        axes.tick_params(length=0)
+        return Plot(title, _svg(figure, title), caption)
+
+
+@contextmanager
+def _styled() -> Iterator[None]:
+    import matplotlib as mpl
+
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # Text stays text, so a letter that matplotlib's own font lacks is the reader's font's business.
+        warnings.filterwarnings("ignore", message="Glyph")
+        yield
 
 
 def shown(text: str) -> str:

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 from headrace.report.facts import RunFacts
 from headrace.report.page import number
 from headrace.report.plots import shown
+from headrace.report.selection import trial_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+
+    from headrace.evaluate.selection import Selection
 
 
 def summary(run: RunFacts, report: Path | None = None) -> RenderableType:
@@ -38,6 +41,25 @@ def summary(run: RunFacts, report: Path | None = None) -> RenderableType:
     for name, value in _lines(run, report):
         facts.add_row(Text(name, style="dim"), Text(value, overflow="fold"))
     return Group(*parts, facts)
+
+
+def selection_summary(selection: Selection, report: Path | None = None) -> RenderableType:
+    """The trials as a table, the best one marked, and what was refused."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    heads, rows = trial_table(selection)
+    table = Table("")
+    for head in heads:
+        table.add_column(Text(shown(head)), justify="right")
+    for row in rows:
+        table.add_row("best" if row.best else "", *(Text(shown(cell)) for cell in row.cells))
+    parts: list[RenderableType] = [table]
+    parts += [Text(f"{row.label} was refused: {row.refusal}") for row in rows if row.refusal is not None]
+    if report is not None:
+        parts.append(Text(f"report {report}", overflow="fold"))
+    return Group(*parts)
 
 
 def _features(run: RunFacts) -> Table:
