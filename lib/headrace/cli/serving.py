@@ -52,8 +52,7 @@ def predict(settings: Settings, definition: str, records: BinaryIO, fitted: bool
     a record goes to standard output; what the parameters count goes to standard error. A wrong record ends it, with
     exit code 2, in the thousand records that it is in.
     """
-    from headrace.serving.lookup import Lookups
-    from headrace.serving.scoring import MAX_RECORDS
+    from headrace.serving.lookup import MAX_RECORDS, Lookups
 
     name = name_of(definition)
     with opened_store(settings) as store:

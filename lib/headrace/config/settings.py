@@ -53,6 +53,11 @@ class ServeSettings(_Section):
     token_secret: str
     champion_cache_s: float = Field(ge=0)
     max_body_bytes: int = Field(ge=1024)
+    store_timeout_s: float = Field(gt=0)
+    store_down: Literal["refuse", "stale"]
+    view: list[str]
+    view_refresh_s: float = Field(ge=0)
+    view_max_age_s: float = Field(ge=0)
 
 
 class KafkaSettings(_Section):

@@ -8,49 +8,30 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import anyio.to_thread
-from anyio import CapacityLimiter
-from fastapi import FastAPI, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
-from starlette.convertors import Convertor, register_url_convertor
+from fastapi import APIRouter, FastAPI, Query
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 import headrace
 from headrace.config import Settings
-from headrace.errors import ConfigError, HeadraceError, StoreError, StoreUnavailable
+from headrace.errors import ConfigError
 from headrace.serving import problems
 from headrace.serving.admission import Admission, Observation
+from headrace.serving.answering import Answering
 from headrace.serving.health import Readiness
-from headrace.serving.lookup import MAX_ENTITIES, Lookups, Readable
+from headrace.serving.lookup import Readable
 from headrace.serving.metrics import CONTENT_TYPE, Metrics
-from headrace.serving.problems import Problem, Refusal
+from headrace.serving.pointers import Pointers
+from headrace.serving.predictions import BatchRequest, ModelQuery, PredictionQuery, Predictions, PredictRequest
+from headrace.serving.problems import Problem
+from headrace.serving.reading import reader_of
 from headrace.serving.schema import describe_api
-from headrace.serving.scoring import MAX_RECORDS
 from headrace.serving.tokens import BearerToken
+from headrace.serving.views import Views
 
-T = TypeVar("T")
-
-# Look-ups wait on the store in this many threads; as many again times QUEUE may wait for a thread.
-LOOKUP_THREADS = 32
-QUEUE = 16
-
-
-class KeyConvertor(Convertor[str]):
-    """The rest of a path, whatever it holds; Starlette's own `path` stops at a line break."""
-
-    regex = "(?s:.*)"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
-
-
-register_url_convertor("key", KeyConvertor())
+MOST_INSIDE = 512  # requests that may wait for the store at once
 
 
 @dataclass(frozen=True)
@@ -99,26 +80,6 @@ class AnswersBody(BaseModel):
     missing: list[str]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class BatchRequest(_Strict):
-    """Up to 100 entities, exactly as they are stored."""
-
-    entities: list[str] = Field(max_length=MAX_ENTITIES, examples=[["17850", "13047"]])
-    as_of: AwareDatetime | None = Field(None, description="Not available yet: answered with 501.")
-
-
-class PredictRequest(_Strict):
-    """Up to 1,000 records, each with exactly the learner's inputs, finite numbers."""
-
-    records: list[dict[str, Any]] = Field(max_length=MAX_RECORDS, examples=[[{"temperature": 0.24, "humidity": 0.81}]])
-    parameters: Literal["live", "fitted"] = Field(
-        "live", description="live: as the samples since training have moved them; fitted: the generation's own."
-    )
-
-
 class PredictionsBody(BaseModel):
     """One prediction a record."""
 
@@ -132,14 +93,6 @@ class PredictionsBody(BaseModel):
     stale: bool
 
 
-class PredictionQuery(_Strict):
-    as_of: AwareDatetime | None = Field(None, description="Not available yet: answered with 501.")
-
-
-class ModelQuery(_Strict):
-    """No parameters."""
-
-
 def create_app(settings: Settings, store: Readable, clock: Callable[[], datetime], token: str | None) -> FastAPI:
     """The ASGI app over an open (or opening) store; the caller closes the store.
 
@@ -149,16 +102,31 @@ def create_app(settings: Settings, store: Readable, clock: Callable[[], datetime
         raise ConfigError(
             "serving requires a token and there is none", do=f"set the secret {settings.serve.token_secret!r}"
         )
-    lookups = Lookups(store, settings.serve.champion_cache_s, clock)
-    metrics = Metrics(lookups, clock)
-    readiness = Readiness(store)
+    serve = settings.serve
+    reader = reader_of(store, serve.store_timeout_s / 2)
+    pointers = Pointers(reader, serve.champion_cache_s, serve.store_timeout_s)
+    views = Views(serve.view, reader, pointers, serve.view_refresh_s, serve.view_max_age_s)
+    answering = Answering(
+        reader,
+        pointers,
+        views,
+        clock,
+        cache_s=serve.champion_cache_s,
+        timeout_s=serve.store_timeout_s,
+        when_down=serve.store_down,
+    )
+    metrics = Metrics(pointers.all, views, clock)
+    readiness = Readiness(reader)
     bearer = BearerToken(token) if settings.serve.require_token and token else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        warming = asyncio.create_task(readiness.check())
+        tasks = [asyncio.create_task(readiness.check()), asyncio.create_task(views.run())]
         yield
-        warming.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await reader.close()
 
     app = FastAPI(
         title="headrace",
@@ -169,10 +137,11 @@ def create_app(settings: Settings, store: Readable, clock: Callable[[], datetime
         openapi_url=None,
         lifespan=lifespan,
     )
-    _add_predictions(app, lookups, metrics, clock)
+    app.router.routes.extend(Predictions(answering, metrics, clock, MOST_INSIDE).routes())
     _add_operations(app, readiness, metrics)
     problems.install(app)
-    describe_api(app, {(rule.method, rule.path) for rule in RULES if rule.access == "token"})
+    guarded = {(rule.method, rule.path) for rule in RULES if rule.access == "token"}
+    describe_api(app, [*DESCRIBED.routes, *app.routes], guarded)
     # The layer added last is the outermost.
     app.add_middleware(
         Admission,
@@ -198,50 +167,28 @@ def _check_rules(app: FastAPI) -> None:
         raise AssertionError("an open route must be one exact path")
 
 
-def _add_predictions(app: FastAPI, lookups: Lookups, metrics: Metrics, clock: Callable[[], datetime]) -> None:
-    threads = CapacityLimiter(LOOKUP_THREADS)
+# How OpenAPI is told of the routes of `Predictions`; these functions are never called.
+DESCRIBED = APIRouter()
 
-    most = LOOKUP_THREADS * (1 + QUEUE)
-    inside = 0
 
-    async def ask(question: Callable[..., T], *arguments: Any) -> T:
-        nonlocal inside
-        if inside >= most:
-            headers = {"Retry-After": str(problems.RETRY_AFTER_S)}
-            raise Refusal(503, "overloaded", "too many requests wait for the store; try again", headers)
-        inside += 1
-        try:
-            return await anyio.to_thread.run_sync(question, *arguments, limiter=threads)
-        except HeadraceError as error:
-            if isinstance(error, StoreUnavailable | StoreError):
-                metrics.store_failed(error)
-            raise
-        finally:
-            inside -= 1
+@DESCRIBED.get("/v1/predictions/{definition}/{entity:key}", response_model=AnswerBody)
+def prediction(definition: str, entity: str, query: Annotated[PredictionQuery, Query()]) -> None:
+    """The answer for one entity. Keys with `.` or `..` as a path segment are asked for through `:batch`."""
 
-    @app.get("/v1/predictions/{definition}/{entity:key}", response_model=AnswerBody)
-    async def prediction(definition: str, entity: str, query: Annotated[PredictionQuery, Query()]) -> Response:
-        """The answer for one entity. Keys with `.` or `..` as a path segment are asked for through `:batch`."""
-        _refuse_as_of(query.as_of)
-        return _json((await ask(lookups.one, definition, entity)).to_json())
 
-    @app.post("/v1/predictions/{definition}:batch", response_model=AnswersBody)
-    async def predictions(definition: str, request: BatchRequest) -> Response:
-        """The answers for up to 100 entities, all of one generation."""
-        _refuse_as_of(request.as_of)
-        found = await ask(lookups.many, definition, request.entities)
-        return _json({"answers": [a.to_json() for a in found.answers], "missing": found.missing})
+@DESCRIBED.post("/v1/predictions/{definition}:batch", response_model=AnswersBody)
+def predictions(definition: str, request: BatchRequest) -> None:
+    """The answers for up to 100 entities, all of one generation."""
 
-    @app.post("/v1/models/{definition}:predict", response_model=PredictionsBody)
-    async def predict(definition: str, request: PredictRequest) -> Response:
-        """What the learner says of records, by parameters that the stream keeps live."""
-        scorer = await ask(partial(lookups.scorer, live=request.parameters == "live"), definition)
-        return _json((await ask(partial(scorer.predict, now=clock()), request.records)).to_json())
 
-    @app.get("/v1/models/{definition}", response_model=dict[str, Any])
-    async def model(definition: str, _: Annotated[ModelQuery, Query()]) -> Response:
-        """The champion of a definition: its cut, its features and learner, and the generations in the table."""
-        return _json(await ask(lookups.model, definition))
+@DESCRIBED.post("/v1/models/{definition}:predict", response_model=PredictionsBody)
+def predict(definition: str, request: PredictRequest) -> None:
+    """What the learner says of records, by parameters that the stream keeps live."""
+
+
+@DESCRIBED.get("/v1/models/{definition}", response_model=dict[str, Any])
+def model(definition: str, query: Annotated[ModelQuery, Query()]) -> None:
+    """The champion of a definition: its cut, its features and learner, and the generations in the table."""
 
 
 def _add_operations(app: FastAPI, readiness: Readiness, metrics: Metrics) -> None:
@@ -266,11 +213,6 @@ def _add_operations(app: FastAPI, readiness: Readiness, metrics: Metrics) -> Non
     async def scrape() -> Response:
         """Prometheus metrics."""
         return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE})
-
-
-def _refuse_as_of(as_of: datetime | None) -> None:
-    if as_of is not None:
-        raise Refusal(501, "not-available-yet", "as-of look-ups are not available yet; leave as_of out")
 
 
 def _json(content: Any) -> Response:

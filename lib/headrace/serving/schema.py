@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import BaseRoute
 
 from headrace.serving.problems import MEDIA_TYPE, Problem
 
@@ -22,12 +24,12 @@ _PROBLEMS = {
 }
 
 
-def describe_api(app: FastAPI, guarded: set[tuple[str, str]]) -> None:
-    """Make `app.openapi()` name the problems of each operation and the token where one is needed."""
+def describe_api(app: FastAPI, routes: Sequence[BaseRoute], guarded: set[tuple[str, str]]) -> None:
+    """Make `app.openapi()` tell of these routes, with the problems of each and the token where one is needed."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            described = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            described = get_openapi(title=app.title, version=app.version, routes=routes)
             components = described.setdefault("components", {})
             schemas = components.setdefault("schemas", {})
             for derived in ("HTTPValidationError", "ValidationError"):

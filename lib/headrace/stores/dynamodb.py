@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace.errors import StoreError
 from headrace.schemas import Vector
@@ -33,6 +33,9 @@ from headrace.stores.port import (
 from headrace.stores.statements import Bulk, GuardedWrite, RemoveSpeed, RemoveVersions, SetVersion
 from headrace.stores.table import READ_S, Table, by_pk_of
 
+if TYPE_CHECKING:
+    from headrace.stores.reader import DynamoDBReader
+
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 
 
@@ -48,6 +51,7 @@ class DynamoDBStore:
         if not _TABLE.fullmatch(table):
             raise StoreError(f"{table!r} is not a table name", expected="3 to 255 of letters, digits, _ . -")
         self._create = create
+        self._region = region
         self._connection = Connection(region, endpoint, retry_s=retry_s)
         self._table = Table(table, self._connection)
         self._bulk = Bulk(self._connection)
@@ -58,6 +62,13 @@ class DynamoDBStore:
 
     def close(self) -> None:
         self._connection.close()
+
+    def reader(self, attempt_s: float) -> DynamoDBReader:
+        """The reading half for one event loop; the caller closes it."""
+        from headrace.stores.asking import Asking
+        from headrace.stores.reader import DynamoDBReader
+
+        return DynamoDBReader(self._table.name, Asking(self._region, self._connection.url, attempt_s=attempt_s))
 
     # -- readers ------------------------------------------------------------------------------
     def champion(self, definition: str) -> Champion:

@@ -19,6 +19,7 @@ from headrace.errors import StoreError
 from headrace.schemas import Vector
 from headrace.stores.port import (
     GENERATION_DIGITS,
+    TOMBSTONE,
     Champion,
     Lease,
     LedgerEntry,
@@ -44,6 +45,7 @@ MARK = "mark"
 # Source: DynamoDB quotas: an item, its attribute names included, is at most 400 KB; a partition key 2,048 bytes.
 MAX_ITEM_BYTES = 400 * 1024
 MAX_KEY_BYTES = 2048
+_NO_TEXT: Value = {"S": None}
 # What an item's names, key and map headers take beside state, outputs and entity, rounded up.
 _OVERHEAD = 256
 
@@ -87,6 +89,15 @@ def versions_of(item: Item) -> dict[int, Version]:
     """Every version of a batch item."""
     return {
         int(name[1:]): _version(value["M"])
+        for name, value in item.items()
+        if len(name) == GENERATION_DIGITS + 1 and name[0] == "v" and name[1:].isdigit()
+    }
+
+
+def outputs_of(item: Item) -> dict[int, Version]:
+    """`versions_of` for a reader of outputs alone: states are empty, and not decoded."""
+    return {
+        int(name[1:]): Version(b"", value["M"].get("o", _NO_TEXT)["S"]) if "s" in value["M"] else TOMBSTONE
         for name, value in item.items()
         if len(name) == GENERATION_DIGITS + 1 and name[0] == "v" and name[1:].isdigit()
     }
