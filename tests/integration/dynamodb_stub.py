@@ -53,6 +53,7 @@ class Stub:
     landed: Counter[Key] = field(default_factory=Counter)
     refused: int = 0
     calls: list[float] = field(default_factory=list)
+    connections: int = 0
     endpoint: str = ""
 
     def __post_init__(self) -> None:
@@ -185,6 +186,10 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1
     server: _Server
+
+    def setup(self) -> None:
+        self.server.stub.connections += 1
+        super().setup()
 
     def do_POST(self) -> None:
         stub = self.server.stub

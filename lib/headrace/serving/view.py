@@ -164,7 +164,7 @@ class Columns:
         """Hold these outputs of the entity from now on."""
         row = self._rows.find(entity)
         values = json.loads(outputs)
-        if not self._columns:
+        if not self._template:
             self._take_shape(values)
         if row < 0:
             row = self._rows.add(entity)
