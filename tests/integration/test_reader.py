@@ -29,6 +29,7 @@ def asked(store: DynamoDBStore, question: Callable[[DynamoDBReader], Awaitable[T
 
     async def ask() -> T:
         reader = store.reader(attempt_s)
+        assert reader is not None
         try:
             return await question(reader)
         finally:
@@ -147,7 +148,7 @@ def test_an_address_where_nobody_listens_is_given_up_in_time() -> None:
 
     async def refused(reader: DynamoDBReader) -> None:
         began = time.monotonic()
-        with pytest.raises(StoreUnavailable, match="did not answer in time; found no answer"):
+        with pytest.raises(StoreUnavailable, match="did not answer in time; found no connection"):
             await reader.heads("d", 0, soon(0.3))
         assert time.monotonic() - began < 0.8
 

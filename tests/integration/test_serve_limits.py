@@ -203,7 +203,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 def test_metrics_count_by_route_and_tell_the_champion(url: str) -> None:
     for entity in ("17850", "a b", "nobody"):
         get(url, f"/v1/predictions/segments/{entity}")
-    requests.request("BREW", f"{url}/{'x' * 200}", headers=AUTHORIZED, timeout=10)
+    requests.request("PROPFIND", f"{url}/{'x' * 200}", headers=AUTHORIZED, timeout=10)
     response = get(url, "/metrics")
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
     text = response.text

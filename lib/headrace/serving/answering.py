@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from headrace.errors import StoreUnavailable
 from headrace.serving.lookup import check_key, checked, model_of
-from headrace.serving.merge import Chosen, Served, choose, features_now
+from headrace.serving.merge import Chosen, Served, choose, features_now, read_outputs
 from headrace.serving.pointers import Kept, Pointers
 from headrace.serving.reading import Reader
 from headrace.serving.views import View, Views
@@ -73,6 +73,10 @@ class Answering:
         """
         asked = checked(definition, entities)
         view = self._views.of(definition)
+        if view is not None:
+            found = self._viewed(definition, asked, view)
+            if len(found) == len(asked):
+                return found, []
         try:
             return await self._in_time(self._many(definition, asked, view))
         except StoreUnavailable:
@@ -106,12 +110,16 @@ class Answering:
         ledger = await self._reader.ledger(definition, time.monotonic() + self._timeout_s)
         return model_of(definition, served, ledger, now=self._clock())
 
+    def _viewed(self, definition: str, asked: list[str], view: View) -> list[Found]:
+        """What the view may answer without waiting for anything."""
+        served = self._pointers.young(definition)
+        at = view.at(served) if served is not None else None
+        return _held(view, at, asked) if at is not None else []
+
     async def _many(self, definition: str, asked: list[str], view: View | None) -> tuple[list[Found], list[str]]:
         served = await self._pointers.get(definition)
         at = view.at(served) if view is not None else None
         found = _held(view, at, asked) if view is not None and at is not None else []
-        if len(found) == len(asked):
-            return found, []
         by_entity = {one.entity: one for one in found}
         left = [entity for entity in asked if entity not in by_entity]
         states = served.generation.clock == "reader"
@@ -120,6 +128,7 @@ class Answering:
         for entity, held in read.items():
             chosen = choose(served, held)
             if chosen is not None:
+                read_outputs(definition, chosen)
                 features = features_now(served, held, self._clock()) if states else None
                 by_entity[entity] = Found(entity, chosen, served, features)
         ordered = [by_entity[entity] for entity in asked if entity in by_entity]

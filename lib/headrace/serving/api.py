@@ -24,7 +24,14 @@ from headrace.serving.health import Readiness
 from headrace.serving.lookup import Readable
 from headrace.serving.metrics import CONTENT_TYPE, Metrics
 from headrace.serving.pointers import Pointers
-from headrace.serving.predictions import BatchRequest, ModelQuery, PredictionQuery, Predictions, PredictRequest
+from headrace.serving.predictions import (
+    BatchRequest,
+    ModelQuery,
+    PredictionQuery,
+    Predictions,
+    PredictRequest,
+    ShortCut,
+)
 from headrace.serving.problems import Problem
 from headrace.serving.reading import reader_of
 from headrace.serving.schema import describe_api
@@ -137,12 +144,14 @@ def create_app(settings: Settings, store: Readable, clock: Callable[[], datetime
         openapi_url=None,
         lifespan=lifespan,
     )
-    app.router.routes.extend(Predictions(answering, metrics, clock, MOST_INSIDE).routes())
+    predictions = Predictions(answering, metrics, clock, MOST_INSIDE)
+    app.router.routes.extend(predictions.routes())
     _add_operations(app, readiness, metrics)
     problems.install(app)
     guarded = {(rule.method, rule.path) for rule in RULES if rule.access == "token"}
     describe_api(app, [*DESCRIBED.routes, *app.routes], guarded)
     # The layer added last is the outermost.
+    app.add_middleware(ShortCut, predictions=predictions)
     app.add_middleware(
         Admission,
         token=bearer,
@@ -177,7 +186,7 @@ def prediction(definition: str, entity: str, query: Annotated[PredictionQuery, Q
 
 
 @DESCRIBED.post("/v1/predictions/{definition}:batch", response_model=AnswersBody)
-def predictions(definition: str, request: BatchRequest) -> None:
+def batch(definition: str, request: BatchRequest) -> None:
     """The answers for up to 100 entities, all of one generation."""
 
 

@@ -139,6 +139,10 @@ class Served:
         return json.dumps(self.vector.to_json(), ensure_ascii=False, separators=(",", ":"))
 
     @cached_property
+    def as_of_text(self) -> str:
+        return iso(self.as_of)
+
+    @cached_property
     def owes(self) -> bool:
         """Whether the champion before had counted what this one has not yet."""
         return not self.vector.covers(self.champion.owed)

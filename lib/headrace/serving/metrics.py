@@ -31,12 +31,19 @@ class Metrics:
         self._store_errors = Counter(
             "headrace_store_errors_total", "Store calls that failed.", ["kind"], registry=self._registry
         )
+        self._children: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self._registry.register(_Pointers(held, views, clock))
 
     def answered(self, method: str, route: str, status: str, seconds: float) -> None:
         """Count a request. `route` is a template, so that labels are few whatever is asked."""
-        self._requests.labels(method if method in METHODS else "other", route, status).inc()
-        self._latency.labels(route).observe(seconds)
+        children = self._children.get((method, route, status))
+        if children is None:
+            known = method if method in METHODS else "other"
+            children = self._requests.labels(known, route, status), self._latency.labels(route)
+            if known == method:
+                self._children[method, route, status] = children
+        children[0].inc()
+        children[1].observe(seconds)
 
     def store_failed(self, error: Exception) -> None:
         self._store_errors.labels(type(error).__name__).inc()

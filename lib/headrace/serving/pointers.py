@@ -39,15 +39,23 @@ class Kept(Generic[T]):
         self._held: dict[str, tuple[float, T]] = {}
         self._flights: dict[str, asyncio.Task[T]] = {}
 
+    def young(self, name: str) -> T | None:
+        """What holds for this request, if that is known without waiting."""
+        held = self._held.get(name)
+        if held is None:
+            return None
+        age_s = self._elapsed() - held[0]
+        if age_s >= self._age_s:
+            return None
+        if age_s >= self._age_s * AHEAD and name not in self._flights:
+            self._take_off(name)
+        return held[1]
+
     async def get(self, name: str) -> T:
         """What holds for this request."""
-        held = self._held.get(name)
-        if held is not None:
-            age_s = self._elapsed() - held[0]
-            if age_s < self._age_s:
-                if age_s >= self._age_s * AHEAD and name not in self._flights:
-                    self._take_off(name)
-                return held[1]
+        young = self.young(name)
+        if young is not None:
+            return young
         if self._age_s <= 0:
             return await self._fetch(name)
         return await asyncio.shield(self._flights.get(name) or self._take_off(name))

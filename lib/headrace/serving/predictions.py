@@ -20,9 +20,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from headrace.errors import StoreError, StoreUnavailable
+from headrace.errors import HeadraceError, StoreError, StoreUnavailable
 from headrace.serving import problems
 from headrace.serving.answering import Answering
 from headrace.serving.lookup import MAX_ENTITIES, MAX_RECORDS, unknown
@@ -32,6 +32,7 @@ from headrace.serving.rendering import Rendering
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
+LOOK_UP = "/v1/predictions/"
 INLINE_RECORDS = 32  # as many are scored within a millisecond or so; more of them go to a thread
 
 
@@ -87,10 +88,11 @@ class Predictions:
         self._clock = clock
         self._most = most
         self._inside = 0
+        self.look_up = _Route("GET", f"{LOOK_UP}{{definition}}/{{entity:key}}", self.one)
 
     def routes(self) -> list[Route]:
         return [
-            _Route("GET", "/v1/predictions/{definition}/{entity:key}", self.one),
+            self.look_up,
             _Route("POST", "/v1/predictions/{definition}:batch", self.many),
             _Route("POST", "/v1/models/{definition}:predict", self.predict),
             _Route("GET", "/v1/models/{definition}", self.model),
@@ -98,11 +100,14 @@ class Predictions:
 
     async def one(self, request: Request) -> Response:
         _refuse_as_of(_query(request, PredictionQuery).as_of)
-        definition, entity = request.path_params["definition"], request.path_params["entity"]
+        return _json(await self.told(request.path_params["definition"], request.path_params["entity"]))
+
+    async def told(self, definition: str, entity: str) -> str:
+        """The answer for one entity, as JSON."""
         found, missing = await self._ask(self._answering.many(definition, [entity]))
         if missing:
             raise unknown(definition, entity)
-        return _json(Rendering(definition, self._clock()).one(found[0]))
+        return Rendering(definition, self._clock()).one(found[0])
 
     async def many(self, request: Request) -> Response:
         asked = await _body(request, BatchRequest)
@@ -137,6 +142,36 @@ class Predictions:
             raise
         finally:
             self._inside -= 1
+
+
+class ShortCut:
+    """An ASGI layer that answers plain look-ups of one key itself; everything else is passed on.
+
+    Between here and the route that would answer them are a stack of layers and a list of patterns, which cost as much
+    as the answer.
+    """
+
+    def __init__(self, app: ASGIApp, predictions: Predictions) -> None:
+        self._app = app
+        self._predictions = predictions
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "GET" and not scope["query_string"]:
+            path: str = scope["path"]
+            definition, slash, entity = path[len(LOOK_UP) :].partition("/")
+            if slash and definition and path.startswith(LOOK_UP):
+                scope["route"], scope["path_params"] = self._predictions.look_up, {"definition": definition}
+                try:
+                    body = (await self._predictions.told(definition, entity)).encode()
+                except (HeadraceError, Refusal) as error:
+                    response = await problems.response_to(Request(scope), error)
+                    await response(scope, receive, send)
+                    return
+                headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.body", "body": body})
+                return
+        await self._app(scope, receive, send)
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode

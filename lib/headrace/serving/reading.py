@@ -164,5 +164,6 @@ class Opened:
 
 def reader_of(store: Readable, attempt_s: float) -> Reader:
     """The store's own reader where it has one, which gives up on one attempt after `attempt_s`; else threads."""
-    own = getattr(store, "reader", None)
-    return own(attempt_s) if own is not None else InThreads(store)
+    make = getattr(store, "reader", None)
+    own: Reader | None = make(attempt_s) if make is not None else None
+    return own if own is not None else InThreads(store)

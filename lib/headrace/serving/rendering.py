@@ -6,46 +6,51 @@ import json
 from collections.abc import Iterable
 from datetime import datetime
 
+from headrace.schemas import Vector
 from headrace.serving.answering import Found
-from headrace.serving.merge import Served, iso, read_outputs
+from headrace.serving.merge import Served
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 class Rendering:
-    """The answers of one request, told at one `now`. Raises StoreError for outputs that are not as published."""
+    """The answers of one request, told at one `now`."""
 
     def __init__(self, definition: str, now: datetime) -> None:
-        self._definition = definition
         self._now = now
         self._start = f'{{"definition":{_encode(definition)},"entity":'
         self._ends: dict[tuple[int, bool], str] = {}
+        self._vectors: dict[tuple[int, Vector], str] = {}
 
     def one(self, found: Found) -> str:
         """One answer as a JSON object."""
-        outputs = read_outputs(self._definition, found.chosen)
-        if found.features is None:
-            told = found.chosen.outputs[1:-1]
-        else:
-            told = _encode({"features": found.features, "prediction": outputs["prediction"]})[1:-1]
         served, chosen = found.served, found.chosen
-        vector = _encode(served.vector.join(chosen.vector).to_json()) if chosen.vector else served.vector_text
+        told, vector = chosen.outputs, served.vector_text
+        if found.features is not None:
+            prediction = json.loads(told)["prediction"]
+            told = _encode({"features": found.features, "prediction": prediction})
+        if chosen.vector:
+            vector = self._joined(served, chosen.vector)
         end = self._end(served, late=found.late)
-        return f'{self._start}{_encode(found.entity)},{told},"layer":"{chosen.layer}","vector":{vector},{end}'
+        layer = f'"layer":"{chosen.layer}","vector":{vector}'
+        return f"{self._start}{_encode(found.entity)},{told[1:-1]},{layer},{end}"
 
     def many(self, found: Iterable[Found], missing: list[str]) -> str:
         """The answers to one batch."""
         return f'{{"answers":[{",".join(map(self.one, found))}],"missing":{_encode(missing)}}}'
 
+    def _joined(self, served: Served, vector: Vector) -> str:
+        key = (id(served), vector)
+        told = self._vectors.get(key)
+        if told is None:
+            told = self._vectors[key] = _encode(served.vector.join(vector).to_json())
+        return told
+
     def _end(self, served: Served, *, late: bool) -> str:
         """What all answers at one pointer end with."""
         end = self._ends.get((id(served), late))
         if end is None:
-            told = {
-                "generation": served.champion.generation,
-                "as_of": iso(served.as_of),
-                "age_s": served.age_s(self._now),
-                "stale": late or served.stale(self._now),
-            }
-            end = self._ends[id(served), late] = _encode(told)[1:]
+            stale = "true" if late or served.stale(self._now) else "false"
+            told = f'"as_of":"{served.as_of_text}","age_s":{served.age_s(self._now)!r},"stale":{stale}'
+            end = self._ends[id(served), late] = f'"generation":{served.champion.generation},{told}}}'
         return end

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import logging
+import resource
 import signal
 import socket
 import sys
@@ -56,10 +58,12 @@ def server_of(app: FastAPI) -> uvicorn.Server:
     """The server of one process: HTTP/1.1 only, no forwarded headers believed, `DRAIN_S` to finish on shutdown."""
     import uvicorn
 
+    from headrace.serving.patience import PatientProtocol
+
     config = uvicorn.Config(
         app,
-        http="h11",
-        loop="asyncio",
+        http=PatientProtocol,
+        loop="uvloop",
         ws="none",
         lifespan="on",
         log_config=None,
@@ -71,8 +75,18 @@ def server_of(app: FastAPI) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
+def _allow_many_connections() -> None:
+    """As many open files as this process may have: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def serve(app: FastAPI, listening: socket.socket) -> None:
     """Serve until SIGTERM (then exit 0 once requests in flight are answered) or SIGINT (KeyboardInterrupt)."""
+    _allow_many_connections()
+    # What a log record would be asked for and no line here says costs more than the line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # uvicorn drains on SIGTERM and then raises the signal again for whoever handled it before: that is this.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server_of(app).run(sockets=[listening])

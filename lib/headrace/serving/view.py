@@ -79,23 +79,26 @@ class Column:
 
     def __init__(self, rows: int) -> None:
         self.cells: array[Any] = array("H", bytes(2 * rows))
-        self._texts: list[str] = ["null"]
+        self.texts: list[str] = ["null"]
         self._codes: dict[str, int] = {"null": 0}
 
-    def text(self, row: int) -> str:
-        """The value as JSON."""
-        value = self.cells[row]
-        kind = self.cells.typecode
-        if kind == "d":
-            return repr(value) if value == value else "null"  # noqa: PLR0124 - JSON has no NaN, so it stands for null
-        if kind == "q":
-            return str(value) if value != _NO_INTEGER else "null"
-        text: str = self._texts[value]
-        return text
+    @property
+    def is_coded(self) -> bool:
+        """Whether a cell is the number of one of `texts`."""
+        return self.cells.typecode == "H"
 
-    def put(self, row: int, value: Any) -> None:
-        """Set a value, as far as the column can hold it; `text` tells whether it could."""
-        if type(value) in (int, float) and len(self._texts) == 1 and self.cells.typecode == "H":
+    def text(self, row: int) -> str:
+        """The value as JSON; JSON has no NaN, so it stands for null."""
+        value = self.cells[row]
+        if self.is_coded:
+            text: str = self.texts[value]
+            return text
+        return "null" if value != value or value == _NO_INTEGER else repr(value)  # noqa: PLR0124
+
+    def put(self, row: int, value: Any) -> bool:
+        """Set a value, as far as the column can hold it; whether the column is of another kind since."""
+        changed = type(value) in (int, float) and len(self.texts) == 1 and self.is_coded
+        if changed:
             self._become("d" if type(value) is float else "q")
         kind = self.cells.typecode
         if kind == "d":
@@ -108,6 +111,7 @@ class Column:
             self.cells.append(value)
         else:
             self.cells[row] = value
+        return changed
 
     def _become(self, kind: Literal["d", "q"]) -> None:
         """The column has held nothing but nulls; now it is one of numbers."""
@@ -116,10 +120,10 @@ class Column:
     def _code(self, text: str) -> int:
         code = self._codes.get(text)
         if code is None:
-            if len(self._texts) > _MOST_TEXTS:
+            if len(self.texts) > _MOST_TEXTS:
                 return 0
-            code = self._codes[text] = len(self._texts)
-            self._texts.append(text)
+            code = self._codes[text] = len(self.texts)
+            self.texts.append(text)
         return code
 
 
@@ -139,7 +143,9 @@ class Columns:
         self._layers = bytearray()
         self._shape: list[tuple[str, tuple[str, ...]]] = []
         self._columns: list[Column] = []
-        self._template = ""
+        self._template = self._any_template = ""
+        self._coded: list[tuple[int, list[str]]] = []
+        self._plain = bytearray()  # whether the row has a value in every column, so that the template spells it
         self._aside: dict[int, str] = {}
         self._vectors: dict[int, Vector] = {}
         self._alike: dict[Vector, Vector] = {}
@@ -157,7 +163,7 @@ class Columns:
         row = self._rows.find(entity)
         if row < 0 or self._layers[row] == _GONE:
             return None
-        text = self._aside.get(row) or self._spelled(row)
+        text = self._quickly(row) if self._plain[row] else self._aside.get(row) or self._spelled(row)
         return text, _LAYERS[self._layers[row]], self._vectors.get(row, _NOTHING)
 
     def put(self, entity: str, outputs: str, layer: Layer, vector: Vector | None = None) -> None:
@@ -169,11 +175,17 @@ class Columns:
         if row < 0:
             row = self._rows.add(entity)
             self._layers.append(0)
+            self._plain.append(0)
         self._layers[row] = _LAYERS.index(layer)
-        cells = self._cells(values)
-        for column, cell in zip(self._columns, cells, strict=True):
-            column.put(row, cell)
-        if self._spelled(row) == outputs:
+        self._plain[row] = 0
+        changed = False
+        for column, cell in zip(self._columns, self._cells(values), strict=True):
+            changed = column.put(row, cell) or changed
+        if changed:  # then every row before has a null in that column
+            self._plain = bytearray(len(self._plain))
+            self._take_templates()
+        self._plain[row] = self._quickly(row) == outputs
+        if self._plain[row] or self._spelled(row) == outputs:
             self._aside.pop(row, None)
         else:
             self._aside[row] = outputs
@@ -205,10 +217,19 @@ class Columns:
         """The names that the first row has are the columns."""
         self._shape = [(part, tuple(held)) for part, held in values.items() if isinstance(held, dict)]
         self._columns = [Column(len(self._layers)) for _, names in self._shape for _ in names]
-        parts = (
-            f"{_escaped(part)}:{{{','.join(f'{_escaped(name)}:%s' for name in names)}}}" for part, names in self._shape
-        )
-        self._template = "{" + ",".join(parts) + "}"
+        self._take_templates()
+
+    def _take_templates(self) -> None:
+        """How a row is spelled, as its columns are now."""
+        columns = iter(self._columns)
+        whole, any_row = [], []
+        for part, names in self._shape:
+            members = [(_escaped(name), "%s" if next(columns).is_coded else "%r") for name in names]
+            start = f"{_escaped(part)}:"
+            whole.append(f"{start}{{{','.join(f'{name}:{form}' for name, form in members)}}}")
+            any_row.append(f"{start}{{{','.join(f'{name}:%s' for name, _ in members)}}}")
+        self._template, self._any_template = "{" + ",".join(whole) + "}", "{" + ",".join(any_row) + "}"
+        self._coded = [(n, column.texts) for n, column in enumerate(self._columns) if column.is_coded]
 
     def _cells(self, values: Mapping[str, Any]) -> Iterable[Any]:
         for part, names in self._shape:
@@ -217,8 +238,16 @@ class Columns:
             for name in names:
                 yield found.get(name)
 
+    def _quickly(self, row: int) -> str:
+        """A row without nulls among its numbers, as text."""
+        cells = [column.cells[row] for column in self._columns]
+        for n, texts in self._coded:
+            cells[n] = texts[cells[n]]
+        return self._template % tuple(cells)
+
     def _spelled(self, row: int) -> str:
-        return self._template % tuple([column.text(row) for column in self._columns])
+        """Any row of numbers and texts, as text."""
+        return self._any_template % tuple([column.text(row) for column in self._columns])
 
 
 _NOTHING = Vector()

@@ -21,9 +21,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from headrace.errors import HeadraceError, StoreUnavailable
+from headrace.errors import HeadraceError, StoreError, StoreUnavailable
 from headrace.serving.lookup import UnknownDefinition
-from headrace.serving.merge import Chosen, Served, choose
+from headrace.serving.merge import Chosen, Served, choose, read_outputs
 from headrace.serving.pointers import Pointers
 from headrace.serving.reading import Reader
 from headrace.serving.view import Columns
@@ -152,10 +152,19 @@ def _take(columns: Columns, entity: str, served: Served, held: Held) -> None:
     chosen = choose(served, held)
     if held.speed is None and columns.layer_of(entity) == "speed":
         return
-    if chosen is None:
+    if chosen is None or not _is_whole(chosen):
         columns.drop(entity)
     else:
         columns.put(entity, chosen.outputs, "speed" if held.speed is not None else "batch", chosen.vector)
+
+
+def _is_whole(chosen: Chosen) -> bool:
+    """Whether the outputs are as published; what is not is left to the store, whose answer is an error."""
+    try:
+        read_outputs("", chosen)
+    except StoreError:
+        return False
+    return True
 
 
 def _same(one: Champion, other: Champion) -> bool:

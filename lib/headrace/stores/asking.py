@@ -1,7 +1,7 @@
 """DynamoDB asked from one event loop: pooled connections, a deadline, bounded retries with jitter.
 
-aiohttp carries, botocore finds credentials, `signing` signs. A service client of botocore's would cost several times
-what answering a look-up does.
+botocore finds credentials, `signing` signs, `exchange` carries. A service client of botocore's would cost several
+times what answering a look-up does.
 """
 
 from __future__ import annotations
@@ -9,22 +9,21 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import aiohttp
 import botocore.session
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError
 from botocore.httpsession import get_cert_path
-from botocore.utils import get_environ_proxies
-from yarl import URL
 
 from headrace.errors import StoreUnavailable
 from headrace.stores.connection import LOOPBACK, Again, Refusal, credentials, public_endpoint, refused
+from headrace.stores.exchange import Answer, Exchange, HungUp
 from headrace.stores.signing import Signer
 
 CONNECTIONS = 64  # calls at once; what is beyond waits for one of them
@@ -47,12 +46,16 @@ class Asking:
         url = (endpoint or public_endpoint(session, region)).rstrip("/") + "/"
         parts = urlsplit(url)
         self.url = url
-        self._to = URL(url)
         self._attempt_s = attempt_s
-        self._signer = Signer(self._to.host_port_subcomponent or "", region)
+        self._secure = parts.scheme == "https"
+        usual = 443 if self._secure else 80
+        self._address = (parts.hostname or "", parts.port or usual)
+        name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+        host = name if self._address[1] == usual else f"{name}:{parts.port}"
+        self._signer = Signer(host, region)
+        self._start = f"POST / HTTP/1.1\r\nHost: {host}\r\n"
         self._credentials = credentials(session, local=parts.hostname in LOOPBACK)
-        self._proxy = get_environ_proxies(url).get(parts.scheme)
-        self._session: aiohttp.ClientSession | None = None
+        self._exchange: Exchange | None = None
         self._keys: ReadOnlyCredentials | None = None
         self._keys_at = 0.0
         self._renewing: asyncio.Task[ReadOnlyCredentials] | None = None
@@ -60,8 +63,8 @@ class Asking:
     async def close(self) -> None:
         if self._renewing is not None:
             self._renewing.cancel()
-        if self._session is not None:
-            await self._session.close()
+        if self._exchange is not None:
+            self._exchange.close()
 
     async def call(self, operation: str, request: Mapping[str, Any], deadline: float) -> dict[str, Any]:
         """One call, repeated while it is throttled or unanswered, until `deadline` on the monotonic clock."""
@@ -103,33 +106,17 @@ class Asking:
             raise Again(str(refusal))
         raise refusal
 
-    async def _exchanged(self, headers: dict[str, str], body: bytes, within_s: float) -> tuple[int, bytes]:
-        if self._session is None:
-            self._session = self._opened()
+    async def _exchanged(self, headers: Mapping[str, str], body: bytes, within_s: float) -> Answer:
+        if self._exchange is None:
+            tls = ssl.create_default_context(cafile=get_cert_path(True)) if self._secure else None  # noqa: FBT003
+            self._exchange = Exchange(*self._address, tls, most=CONNECTIONS, idle_s=IDLE_S)
+        told = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        request = f"{self._start}{told}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body
         try:
             async with asyncio.timeout(within_s):
-                async with self._session.post(self._to, data=body, headers=headers, proxy=self._proxy) as answer:
-                    return answer.status, await answer.read()
+                return await self._exchange.ask(request)
         except TimeoutError:
             raise Again(f"no answer in {within_s:.2g} s") from None
-        except aiohttp.ServerDisconnectedError as error:
-            raise HungUp("the connection was closed") from error
-        except aiohttp.ClientError as error:
-            raise Again(f"no answer ({error.__class__.__name__})") from error
-
-    def _opened(self) -> aiohttp.ClientSession:
-        import ssl
-
-        certificates = get_cert_path(True)  # noqa: FBT003 -- botocore's signature
-        verified = ssl.create_default_context(cafile=certificates) if self._to.scheme == "https" else True
-        connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=IDLE_S, ssl=verified)
-        return aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=None),  # every attempt has its own
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
-            auto_decompress=False,
-        )
 
     async def _current_keys(self) -> ReadOnlyCredentials:
         """The credentials; botocore may fetch new ones over the network, so it is asked in a thread, by one for all."""
@@ -156,7 +143,3 @@ def _seen(task: asyncio.Task[ReadOnlyCredentials]) -> None:
     """What a renewal that nobody waited for failed with is told to whoever next needs it."""
     if not task.cancelled():
         task.exception()
-
-
-class HungUp(Again):
-    """The other side closed the connection instead of answering."""

@@ -87,7 +87,9 @@ class Connection:
             raise StoreError("the store's endpoint is not an address", found=repr(endpoint), expected="http(s)://host")
         self._local = parts.hostname in LOOPBACK
         self._credentials = credentials(session, local=self._local)
-        self._pool = _pool(self.url, pool_size)
+        proxy = get_environ_proxies(self.url).get(parts.scheme)
+        self.is_proxied = bool(proxy)
+        self._pool = _pool(proxy, pool_size)
         self._answered = False
         self.retry_s = retry_s
 
@@ -202,7 +204,7 @@ def credentials(session: botocore.session.Session, *, local: bool) -> Credential
     )
 
 
-def _pool(url: str, size: int) -> urllib3.PoolManager:
+def _pool(proxy: str | None, size: int) -> urllib3.PoolManager:
     options: dict[str, Any] = {
         "maxsize": size,
         "block": True,
@@ -210,5 +212,4 @@ def _pool(url: str, size: int) -> urllib3.PoolManager:
         "timeout": urllib3.Timeout(connect=REFUSED_S, read=15.0),
         "ca_certs": get_cert_path(True),  # noqa: FBT003 -- botocore's signature
     }
-    proxy = get_environ_proxies(url).get(urlsplit(url).scheme)
     return urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)

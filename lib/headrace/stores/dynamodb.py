@@ -63,8 +63,10 @@ class DynamoDBStore:
     def close(self) -> None:
         self._connection.close()
 
-    def reader(self, attempt_s: float) -> DynamoDBReader:
-        """The reading half for one event loop; the caller closes it."""
+    def reader(self, attempt_s: float) -> DynamoDBReader | None:
+        """The reading half for one event loop, which the caller closes; None where calls go through a proxy."""
+        if self._connection.is_proxied:
+            return None
         from headrace.stores.asking import Asking
         from headrace.stores.reader import DynamoDBReader
 

@@ -13,6 +13,7 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, cast
 
 from headrace.errors import StoreError
@@ -134,7 +135,12 @@ def vector_text(vector: Vector) -> Value:
 
 
 def vector_of(value: Value) -> Vector:
-    return Vector.from_json(json.loads(value["S"]))
+    return _vector(value["S"])
+
+
+@lru_cache(maxsize=1024)  # what one micro-batch wrote carries one vector
+def _vector(told: str) -> Vector:
+    return Vector.from_json(json.loads(told))
 
 
 def speed_values(item: SpeedItem) -> dict[str, Value]:
