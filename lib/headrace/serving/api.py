@@ -142,6 +142,7 @@ def create_app(settings: Settings, store: Readable, clock: Callable[[], datetime
         redoc_url=None,
         redirect_slashes=False,
         openapi_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # asked for at every request; we have our own
         lifespan=lifespan,
     )
     predictions = Predictions(answering, metrics, clock, MOST_INSIDE)

@@ -52,6 +52,18 @@ class Answer:
             "stale": self.stale,
         }
 
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Answer:
+        """Read what `to_json` told.
+
+        >>> told = {"definition": "segments", "entity": "1", "prediction": {"cluster": 3}, "features": {},
+        ...         "layer": "batch", "generation": 2, "vector": [["", "file", 7]], "as_of": "2026-01-02T00:00:00Z",
+        ...         "age_s": 3.0, "stale": False}
+        >>> Answer.from_json(told).to_json() == told
+        True
+        """
+        return cls(**{**told, "as_of": datetime.fromisoformat(told["as_of"])})
+
 
 @dataclass(frozen=True)
 class Generation:

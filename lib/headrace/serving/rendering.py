@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 
 from headrace.schemas import Vector
 from headrace.serving.answering import Found
@@ -20,7 +21,6 @@ class Rendering:
         self._now = now
         self._start = f'{{"definition":{_encode(definition)},"entity":'
         self._ends: dict[tuple[int, bool], str] = {}
-        self._vectors: dict[tuple[int, Vector], str] = {}
 
     def one(self, found: Found) -> str:
         """One answer as a JSON object."""
@@ -30,7 +30,7 @@ class Rendering:
             prediction = json.loads(told)["prediction"]
             told = _encode({"features": found.features, "prediction": prediction})
         if chosen.vector:
-            vector = self._joined(served, chosen.vector)
+            vector = _joined(served.vector, chosen.vector)
         end = self._end(served, late=found.late)
         layer = f'"layer":"{chosen.layer}","vector":{vector}'
         return f"{self._start}{_encode(found.entity)},{told[1:-1]},{layer},{end}"
@@ -38,13 +38,6 @@ class Rendering:
     def many(self, found: Iterable[Found], missing: list[str]) -> str:
         """The answers to one batch."""
         return f'{{"answers":[{",".join(map(self.one, found))}],"missing":{_encode(missing)}}}'
-
-    def _joined(self, served: Served, vector: Vector) -> str:
-        key = (id(served), vector)
-        told = self._vectors.get(key)
-        if told is None:
-            told = self._vectors[key] = _encode(served.vector.join(vector).to_json())
-        return told
 
     def _end(self, served: Served, *, late: bool) -> str:
         """What all answers at one pointer end with."""
@@ -54,3 +47,9 @@ class Rendering:
             told = f'"as_of":"{served.as_of_text}","age_s":{served.age_s(self._now)!r},"stale":{stale}'
             end = self._ends[id(served), late] = f'"generation":{served.champion.generation},{told}}}'
         return end
+
+
+@lru_cache(maxsize=4096)
+def _joined(counted: Vector, beyond: Vector) -> str:
+    """What is counted of an entity, as JSON."""
+    return _encode(counted.join(beyond).to_json())

@@ -18,41 +18,11 @@ from headrace.models.description import learner_from
 from headrace.models.learner import Learner
 from headrace.schemas import Vector
 from headrace.serving.lookup import MAX_RECORDS, NoLearner
-from headrace.serving.merge import Served, iso
+from headrace.serving.merge import Served
+from headrace.serving.scores import Predictions
 from headrace.stores.port import ModelItem
 
 _KEPT = 16  # parameters kept solved
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """One prediction a record, and what made them.
-
-    vector: what is counted of every entity. parameters_vector: what is counted in the parameters: every sample below
-    it, and none from it on; for fitted parameters the generation's cut.
-    """
-
-    definition: str
-    predictions: list[dict[str, Any]]
-    generation: int
-    vector: Vector
-    parameters_vector: Vector
-    as_of: datetime
-    age_s: float
-    stale: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """The answer as the contract spells it."""
-        return {
-            "definition": self.definition,
-            "predictions": self.predictions,
-            "generation": self.generation,
-            "vector": self.vector.to_json(),
-            "parameters_vector": self.parameters_vector.to_json(),
-            "as_of": iso(self.as_of),
-            "age_s": self.age_s,
-            "stale": self.stale,
-        }
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ class Asking:
         self._exchange: Exchange | None = None
         self._keys: ReadOnlyCredentials | None = None
         self._keys_at = 0.0
+        self._second, self._instant = 0, datetime.fromtimestamp(0, UTC)
         self._renewing: asyncio.Task[ReadOnlyCredentials] | None = None
 
     async def close(self) -> None:
@@ -90,7 +91,7 @@ class Asking:
         """One attempt: the answer, or Again, or Refusal."""
         body = _encode(request).encode("ascii")
         keys = await self._current_keys()
-        headers = self._signer.headers(keys, operation, body, datetime.now(UTC))
+        headers = self._signer.headers(keys, operation, body, self._now())
         left_s = deadline - time.monotonic()
         if left_s <= 0:
             raise Again("the time is up")
@@ -106,17 +107,20 @@ class Asking:
             raise Again(str(refusal))
         raise refusal
 
+    def _now(self) -> datetime:
+        """The current second, which is as exact as signatures are."""
+        second = int(time.time())
+        if second != self._second:
+            self._second, self._instant = second, datetime.fromtimestamp(second, UTC)
+        return self._instant
+
     async def _exchanged(self, headers: Mapping[str, str], body: bytes, within_s: float) -> Answer:
         if self._exchange is None:
             tls = ssl.create_default_context(cafile=get_cert_path(True)) if self._secure else None  # noqa: FBT003
             self._exchange = Exchange(*self._address, tls, most=CONNECTIONS, idle_s=IDLE_S)
         told = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         request = f"{self._start}{told}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body
-        try:
-            async with asyncio.timeout(within_s):
-                return await self._exchange.ask(request)
-        except TimeoutError:
-            raise Again(f"no answer in {within_s:.2g} s") from None
+        return await self._exchange.ask(request, within_s)
 
     async def _current_keys(self) -> ReadOnlyCredentials:
         """The credentials; botocore may fetch new ones over the network, so it is asked in a thread, by one for all."""

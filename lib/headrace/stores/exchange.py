@@ -26,8 +26,7 @@ class HungUp(Again):
 class Exchange:
     """Requests to one host; most: connections at once, what is beyond waits. idle_s: how long one is kept unused.
 
-    Whoever asks bounds the time; a question that is given up closes its connection, so that no answer can be taken
-    for another's.
+    A question that is given up, or cancelled, closes its connection, so that no answer can be taken for another's.
     """
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, *, most: int, idle_s: float) -> None:
@@ -38,21 +37,45 @@ class Exchange:
         self._free = asyncio.Semaphore(most)
         self._all: set[_Connection] = set()
 
-    async def ask(self, request: bytes) -> Answer:
+    async def ask(self, request: bytes, within_s: float) -> Answer:
         """Status and body of the answer. Raises HungUp, Again."""
-        async with self._free:
-            connection = self._kept() or await self._connected()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within_s
+        if self._free.locked():
             try:
-                answer = await connection.ask(request)
-            except BaseException:
-                connection.close()
-                raise
-            if connection.reusable:
-                connection.idle_since = connection.loop.time()
-                self._idle.append(connection)
-            else:
-                connection.close()
-            return answer
+                async with asyncio.timeout_at(until):
+                    await self._free.acquire()
+            except TimeoutError:
+                raise Again(f"no connection was free in {within_s:.2g} s") from None
+        else:
+            await self._free.acquire()
+        try:
+            return await self._answered(request, until, within_s)
+        finally:
+            self._free.release()
+
+    async def _answered(self, request: bytes, until: float, within_s: float) -> Answer:
+        connection = self._kept()
+        if connection is None:
+            try:
+                async with asyncio.timeout_at(until):
+                    connection = await self._connected()
+            except TimeoutError:
+                raise Again(f"no connection in {within_s:.2g} s") from None
+        late = connection.loop.call_at(until, connection.give_up, within_s)
+        try:
+            answer = await connection.ask(request)
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            late.cancel()
+        if connection.reusable:
+            connection.idle_since = connection.loop.time()
+            self._idle.append(connection)
+        else:
+            connection.close()
+        return answer
 
     def close(self) -> None:
         for connection in list(self._all):
@@ -99,6 +122,9 @@ class _Connection(asyncio.Protocol):
         else:
             self._transport.write(request)
         return self._waiting
+
+    def give_up(self, within_s: float) -> None:
+        self._fail(Again(f"no answer in {within_s:.2g} s"))
 
     def close(self) -> None:
         self.closed = True

@@ -25,6 +25,8 @@ class Signer:
     def __init__(self, host: str, region: str) -> None:
         self._host = host
         self._region = region
+        self._at: datetime | None = None
+        self._stamp = ""
         self._derived: tuple[str, str, bytes] = ("", "", b"")
 
     def headers(self, keys: ReadOnlyCredentials, operation: str, body: bytes, at: datetime) -> dict[str, str]:
@@ -37,7 +39,9 @@ class Signer:
         >>> made["X-Amz-Date"], made["Authorization"][:62]
         ('20260102T000000Z', 'AWS4-HMAC-SHA256 Credential=AKID/20260102/eu-west-1/dynamodb/a')
         """
-        stamp = at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+        if at is not self._at:
+            self._at, self._stamp = at, at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+        stamp = self._stamp
         day = stamp[:8]
         target = TARGET + operation
         named = f"content-type:{CONTENT_TYPE}\nhost:{self._host}\nx-amz-date:{stamp}\n"
