@@ -61,7 +61,7 @@ class Instant(click.ParamType["datetime"]):
         except ValueError:
             self.fail(f"{value!r} is no instant; expected ISO 8601, such as 2026-01-31T09:30:00Z", param, ctx)
         if instant.tzinfo is None:
-            self.fail(f"{value!r} has no time zone; did you mean {value + 'Z'!r}?", param, ctx)
+            self.fail(f"{value!r} has no time zone; did you mean {instant.isoformat() + 'Z'!r}?", param, ctx)
         return instant
 
 
