@@ -10,6 +10,7 @@ RUN = [
     "boto3>=1.40",
     "click>=8.1",
     "delta-spark==4.2.0",
+    "deltalake>=1.2",
     "fastapi>=0.165",
     "httptools>=0.6.4",
     "httpx>=0.27",
