@@ -32,6 +32,7 @@ BENCHES: dict[str, tuple[str, ...]] = {
     "catchup": (),
     "divergence": FILES,
     "as_of": (),
+    "lookups": (),
 }
 
 

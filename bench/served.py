@@ -16,14 +16,26 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from bench.feast_repository import FEATURES
 from bench.load import Plan, Seen
 from bench.measure import Cost
 from bench.peers import PEER_PYTHON, ROOT
+from headrace.models.linear import LinearRegression
 
 HEADRACE = (sys.executable, "-m", "headrace.cli")
+RECORD = {"x": 1.5, "y": -2.0}
+EMPTY = """
+import sys, uvicorn
+from fastapi import FastAPI
+app = FastAPI()
+app.get("/healthz")(lambda: {"status": "ok"})
+uvicorn.run(app, port=int(sys.argv[1]), log_level="warning")
+"""
+
+_LEARNER = LinearRegression(("x", "y"))
 
 
 @dataclass
@@ -55,12 +67,12 @@ class Asked:
         self._tell(json.dumps(asdict(plan)))
 
     def __call__(self) -> Cost:
-        """What the server spent on one round."""
+        """One round: the server's CPU seconds a request, and as the wall seconds the latency of the slowest 1 %."""
         began = self._server.cpu_s()
         seen = Seen(**json.loads(self._tell("go")))
         assert not seen.errors, "the server did not answer everything"
         self.seen.append(seen)
-        return Cost(seen.wall_s, self._server.cpu_s() - began, self._server.rss_mb())
+        return Cost(seen.p99_ms / 1000, (self._server.cpu_s() - began) / seen.count, self._server.rss_mb())
 
     def _tell(self, line: str) -> str:
         assert self._client.stdin is not None
@@ -102,7 +114,7 @@ def running(arguments: list[str], port: int, path: str, **options: object) -> It
                 break
             assert process.poll() is None, f"{arguments} ended with {process.returncode}"
             assert time.monotonic() < deadline, f"{arguments} does not answer"
-            time.sleep(0.05)
+            time.sleep(0.01)
         yield Server(port, psutil.Process(process.pid))
     finally:
         process.send_signal(signal.SIGTERM)
@@ -139,20 +151,28 @@ def our_plan(server: Server, entities: int, keys: int, count: int) -> Plan:
     return Plan(server.port, requests, count)
 
 
+@contextlib.contextmanager
+def empty() -> Iterator[Server]:
+    """A FastAPI app with one route that does nothing."""
+    port = free_port()
+    with running([sys.executable, "-c", EMPTY, str(port)], port, "/healthz") as server:
+        yield server
+
+
 def _groups(size: int, keys: int, groups: int = 200) -> list[list[str]]:
     """Groups of entities spread over all keys."""
     return [[f"c{(group * 7919 + n * 31) % keys:07d}" for n in range(size)] for group in range(groups)]
 
 
 @contextlib.contextmanager
-def ours(endpoint: str, table: str, home: Path, *settings: str) -> Iterator[Server]:
-    """`headrace serve` over the table, once it is ready."""
+def ours(endpoint: str, table: str, home: Path, *settings: str, path: str = "/readyz") -> Iterator[Server]:
+    """`headrace serve` over the table, once it answers that path with 200."""
     port = free_port()
     command = [*HEADRACE, "serve", "--port", str(port), "--set", f"store.endpoint={endpoint}"]
     for one in (f"store.table={table}", *settings):
         command += ["--set", one]
     environment = {**os.environ, "HEADRACE_HOME": str(home)}
-    with running(command, port, "/readyz", cwd=ROOT, env=environment) as server:
+    with running(command, port, path, cwd=ROOT, env=environment) as server:
         yield server
 
 
@@ -171,8 +191,8 @@ def fill(endpoint: str, table: str, keys: int) -> None:
         "definition_sha256": "0" * 64,
         "max_age_s": None,
         "clock": "cut",
-        "description": {"name": "customers", "entity": "customer_id"},
-        "theta": {},
+        "description": {"name": "customers", "entity": "customer_id", "learner": _LEARNER.describe()},
+        "theta": {"learner": _fitted()},
     }
     lease = store.acquire_lease("customers", "bench", now, timedelta(hours=1))
     store.open_publication(lease, LedgerEntry(1, "publishing", None, "bench", 0, info))
@@ -191,6 +211,15 @@ def fill(endpoint: str, table: str, keys: int) -> None:
     taken = store.take_over("customers", 1, "bench", Vector({("", "bench"): keys}), now)
     store.advance(Progress("customers", 1, taken.vector.join(counted), taken.epoch, "bench", now))
     store.close()
+
+
+def _fitted() -> dict[str, object]:
+    """A line through made-up events of two inputs."""
+    scaled = {"features": ["x", "y"], "target": "z", "mean": [0.0, 0.0], "scale": [1.0, 1.0]}
+    scaled |= {"target_mean": 0.0, "target_scale": 1.0}
+    events = np.random.default_rng(7).normal(size=(100, 3))
+    contribution = _LEARNER.contribution(scaled, events)
+    return {**scaled, "coefficients": [1.0, -0.5], "intercept": 0.0, "contribution": contribution}
 
 
 def outputs(n: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from headrace.schemas import Vector
@@ -97,6 +97,13 @@ class Column:
 
     def put(self, row: int, value: Any) -> bool:
         """Set a value, as far as the column can hold it; whether the column is of another kind since."""
+        cells = self.cells
+        if type(value) is float and cells.typecode == "d":  # nearly all there is, a million times over
+            if row == len(cells):
+                cells.append(value)
+            else:
+                cells[row] = value
+            return False
         changed = type(value) in (int, float) and len(self.texts) == 1 and self.is_coded
         if changed:
             self._become("d" if type(value) is float else "q")
@@ -166,10 +173,19 @@ class Columns:
         text = self._quickly(row) if self._plain[row] else self._aside.get(row) or self._spelled(row)
         return text, _LAYERS[self._layers[row]], self._vectors.get(row, _NOTHING)
 
-    def put(self, entity: str, outputs: str, layer: Layer, vector: Vector | None = None) -> None:
-        """Hold these outputs of the entity from now on."""
+    def put(
+        self,
+        entity: str,
+        outputs: str,
+        layer: Layer,
+        vector: Vector | None = None,
+        *,
+        values: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Hold these outputs of the entity from now on; values: what they say, where that is known."""
         row = self._rows.find(entity)
-        values = json.loads(outputs)
+        if values is None:
+            values = json.loads(outputs)
         if not self._template:
             self._take_shape(values)
         if row < 0:
@@ -231,12 +247,13 @@ class Columns:
         self._template, self._any_template = "{" + ",".join(whole) + "}", "{" + ",".join(any_row) + "}"
         self._coded = [(n, column.texts) for n, column in enumerate(self._columns) if column.is_coded]
 
-    def _cells(self, values: Mapping[str, Any]) -> Iterable[Any]:
+    def _cells(self, values: Mapping[str, Any]) -> list[Any]:
+        cells: list[Any] = []
         for part, names in self._shape:
             held = values.get(part)
             found = held if isinstance(held, dict) else {}
-            for name in names:
-                yield found.get(name)
+            cells += map(found.get, names)
+        return cells
 
     def _quickly(self, row: int) -> str:
         """A row without nulls among its numbers, as text."""

@@ -26,7 +26,7 @@ from headrace.serving.lookup import UnknownDefinition
 from headrace.serving.merge import Chosen, Served, choose, read_outputs
 from headrace.serving.pointers import Pointers
 from headrace.serving.reading import Reader
-from headrace.serving.view import Columns
+from headrace.serving.view import Columns, Layer
 from headrace.stores.port import Champion, Held
 
 log = logging.getLogger(__name__)
@@ -149,22 +149,18 @@ async def _kept_up(view: View) -> None:
 
 def _take(columns: Columns, entity: str, served: Served, held: Held) -> None:
     """Put one item; what the stream has counted goes before what the batch has, whichever is read first."""
-    chosen = choose(served, held)
     if held.speed is None and columns.layer_of(entity) == "speed":
         return
-    if chosen is None or not _is_whole(chosen):
+    chosen = choose(served, held)
+    try:
+        outputs = read_outputs("", chosen) if chosen is not None else None
+    except StoreError:
+        outputs = None  # what is not as published is left to the store, whose answer is an error
+    if chosen is None or outputs is None:
         columns.drop(entity)
     else:
-        columns.put(entity, chosen.outputs, "speed" if held.speed is not None else "batch", chosen.vector)
-
-
-def _is_whole(chosen: Chosen) -> bool:
-    """Whether the outputs are as published; what is not is left to the store, whose answer is an error."""
-    try:
-        read_outputs("", chosen)
-    except StoreError:
-        return False
-    return True
+        layer: Layer = "speed" if held.speed is not None else "batch"
+        columns.put(entity, chosen.outputs, layer, chosen.vector, values=outputs)
 
 
 def _same(one: Champion, other: Champion) -> bool:
