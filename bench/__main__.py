@@ -1,8 +1,8 @@
 """`python -m bench [NAME ...|all] [--plots FOLDER]`: one JSON object a metric on standard output.
 
-NAME: rfm, publishing, guarded, starting, freshness, catchup, divergence. Needs bench/.venv with the peers (make bench
-sets it up), and rfm, starting and divergence the data in $HEADRACE_DATA; says plainly what is absent. FOLDER: where
-`divergence` draws.
+NAME: rfm, publishing, guarded, starting, freshness, catchup, divergence, scoring, contribution. Needs bench/.venv with
+the peers (make bench sets it up), and rfm, starting and divergence the data in $HEADRACE_DATA; says plainly what is
+absent. FOLDER: where `divergence` draws.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ BENCHES: dict[str, tuple[str, ...]] = {
     "freshness": (),
     "catchup": (),
     "divergence": FILES,
+    "scoring": (),
+    "contribution": (),
 }
 
 
