@@ -1,7 +1,7 @@
 """`python -m bench [NAME ...|all] [--plots FOLDER]`: one JSON object a metric on standard output.
 
-NAME: rfm, publishing, guarded, starting, freshness, catchup, divergence, scoring, contribution. Needs bench/.venv with
-the peers (make bench sets it up), and rfm, starting and divergence the data in $HEADRACE_DATA; says plainly what is
+NAME: rfm, publishing, guarded, starting, freshness, catchup, divergence, scoring, contribution, as_of. Needs bench/.venv
+with the peers (make bench sets it up), and rfm, starting and divergence the data in $HEADRACE_DATA; says plainly what is
 absent. FOLDER: where `divergence` draws.
 """
 
@@ -33,6 +33,7 @@ BENCHES: dict[str, tuple[str, ...]] = {
     "divergence": FILES,
     "scoring": (),
     "contribution": (),
+    "as_of": (),
 }
 
 
