@@ -53,6 +53,7 @@ class ServeSettings(_Section):
     token_secret: str
     champion_cache_s: float = Field(ge=0)
     max_body_bytes: int = Field(ge=1024)
+    watch_s: float = Field(ge=0)
 
 
 class KafkaSettings(_Section):
