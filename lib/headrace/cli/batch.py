@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from headrace.cli.keeping import keep
 from headrace.cli.opening import load, name_of, now, opened_spark, opened_store, promoting
 from headrace.cli.options import (
     INSTANT,
@@ -84,6 +85,7 @@ def run(
         )
         say("report")
         outcome = report_run(spark, settings, loaded, ran, note)
+    keep(settings, loaded.name, outcome.to_report(now()))
     show(as_json, outcome.to_json(), lambda: summary(outcome.facts, outcome.report))
 
 
@@ -186,6 +188,7 @@ def verify(
 
     with opened_spark(settings, f"verify {loaded.name}", say_steps(as_json)) as spark:
         found = prove(spark, settings, loaded, store_endpoint(settings), sample=sample)
+    keep(settings, loaded.name, found.to_report(now()))
     show(as_json, found.to_json(), lambda: fields(found.to_json()))
     return 0 if found.equal else 1
 

@@ -54,6 +54,7 @@ class ServeSettings(_Section):
     champion_cache_s: float = Field(ge=0)
     max_body_bytes: int = Field(ge=1024)
     logged_share: float = Field(ge=0, le=1)
+    watch_s: float = Field(ge=0)
 
 
 class KafkaSettings(_Section):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
@@ -23,13 +22,18 @@ from headrace.config import Settings
 from headrace.errors import ConfigError, HeadraceError, StoreError, StoreUnavailable
 from headrace.serving import problems
 from headrace.serving.admission import Admission, Observation
+from headrace.serving.console import Ask, Console, NoQuery, add_console
 from headrace.serving.health import Readiness
-from headrace.serving.lookup import MAX_ENTITIES, Lookups, Readable
+from headrace.serving.lookup import MAX_ENTITIES, Lookups
 from headrace.serving.metrics import CONTENT_TYPE, Metrics
+from headrace.serving.overview import Watched
 from headrace.serving.problems import Problem, Refusal
+from headrace.serving.respond import json_response
+from headrace.serving.rules import RULES, check_rules, open_paths
 from headrace.serving.schema import describe_api
 from headrace.serving.scoring import MAX_RECORDS
 from headrace.serving.tokens import BearerToken
+from headrace.serving.watch import Watch
 
 T = TypeVar("T")
 
@@ -51,28 +55,6 @@ class KeyConvertor(Convertor[str]):
 
 
 register_url_convertor("key", KeyConvertor())
-
-
-@dataclass(frozen=True)
-class Rule:
-    """Who may call a route."""
-
-    method: str
-    path: str
-    access: Literal["open", "token"]
-
-
-# Every route of the server; one that is not here makes `create_app` fail.
-RULES = (
-    Rule("GET", "/v1/predictions/{definition}/{entity:key}", "token"),
-    Rule("POST", "/v1/predictions/{definition}:batch", "token"),
-    Rule("GET", "/v1/models/{definition}", "token"),
-    Rule("POST", "/v1/models/{definition}:predict", "token"),
-    Rule("GET", "/openapi.json", "token"),
-    Rule("GET", "/metrics", "token"),
-    Rule("GET", "/healthz", "open"),
-    Rule("GET", "/readyz", "open"),
-)
 
 
 class AnswerBody(BaseModel):
@@ -144,11 +126,7 @@ class PredictionQuery(_Strict):
     as_of: AwareDatetime | None = Field(None, description="Not available yet: answered with 501.")
 
 
-class ModelQuery(_Strict):
-    """No parameters."""
-
-
-def create_app(settings: Settings, store: Readable, clock: Callable[[], datetime], token: str | None) -> FastAPI:
+def create_app(settings: Settings, store: Watched, clock: Callable[[], datetime], token: str | None) -> FastAPI:
     """The ASGI app over an open (or opening) store; the caller closes the store.
 
     Raises ConfigError when the settings require a token and there is none.
@@ -160,13 +138,15 @@ def create_app(settings: Settings, store: Readable, clock: Callable[[], datetime
     lookups = Lookups(store, settings.serve.champion_cache_s, clock)
     metrics = Metrics(lookups, clock)
     readiness = Readiness(store)
+    watch = Watch(store, clock, settings.serve.watch_s)
     bearer = BearerToken(token) if settings.serve.require_token and token else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        warming = asyncio.create_task(readiness.check())
+        beside = [asyncio.create_task(readiness.check()), asyncio.create_task(watch.run())]
         yield
-        warming.cancel()
+        for task in beside:
+            task.cancel()
 
     app = FastAPI(
         title="headrace",
@@ -177,38 +157,27 @@ def create_app(settings: Settings, store: Readable, clock: Callable[[], datetime
         openapi_url=None,
         lifespan=lifespan,
     )
-    _add_predictions(app, lookups, metrics, clock)
+    ask = _asking(metrics)
+    _add_predictions(app, lookups, ask, watch, clock)
+    add_console(app, Console(store, watch, clock), ask)
     _add_operations(app, readiness, metrics)
     problems.install(app)
-    describe_api(app, {(rule.method, rule.path) for rule in RULES if rule.access == "token"})
+    describe_api(app, {(rule.method, rule.path) for rule in RULES if rule.scope != "open"})
     # The layer added last is the outermost.
     app.add_middleware(
         Admission,
         token=bearer,
-        open_paths=frozenset(r.path for r in RULES if r.access == "open"),
+        open_paths=open_paths(),
         max_body_bytes=settings.serve.max_body_bytes,
     )
     app.add_middleware(Observation, answered=metrics.answered)
-    _check_rules(app)
+    check_rules(app)
     return app
 
 
-def routes_of(app: FastAPI) -> set[tuple[str, str]]:
-    """(method, path template) of every route the app answers."""
-    return {(method, route.path) for route in app.routes for method in getattr(route, "methods", None) or {"*"}}  # type: ignore[attr-defined]
-
-
-def _check_rules(app: FastAPI) -> None:
-    declared = {(rule.method, rule.path) for rule in RULES}
-    if routes_of(app) != declared:
-        raise AssertionError(f"routes and their rules differ: {sorted(routes_of(app) ^ declared)}")
-    if any("{" in rule.path for rule in RULES if rule.access == "open"):
-        raise AssertionError("an open route must be one exact path")
-
-
-def _add_predictions(app: FastAPI, lookups: Lookups, metrics: Metrics, clock: Callable[[], datetime]) -> None:
+def _asking(metrics: Metrics) -> Ask:
+    """What runs a question to the store in one of LOOKUP_THREADS threads, and refuses it where too many wait."""
     threads = CapacityLimiter(LOOKUP_THREADS)
-
     most = LOOKUP_THREADS * (1 + QUEUE)
     inside = 0
 
@@ -227,48 +196,55 @@ def _add_predictions(app: FastAPI, lookups: Lookups, metrics: Metrics, clock: Ca
         finally:
             inside -= 1
 
+    return ask
+
+
+def _add_predictions(app: FastAPI, lookups: Lookups, ask: Ask, watch: Watch, clock: Callable[[], datetime]) -> None:
     @app.get("/v1/predictions/{definition}/{entity:key}", response_model=AnswerBody)
     async def prediction(definition: str, entity: str, query: Annotated[PredictionQuery, Query()]) -> Response:
         """The answer for one entity. Keys with `.` or `..` as a path segment are asked for through `:batch`."""
         _refuse_as_of(query.as_of)
-        return _json((await ask(lookups.one, definition, entity)).to_json())
+        found = await ask(lookups.one, definition, entity)
+        watch.answered(definition, {found.layer: 1})
+        return json_response(found.to_json())
 
     @app.post("/v1/predictions/{definition}:batch", response_model=AnswersBody)
     async def predictions(definition: str, request: BatchRequest) -> Response:
         """The answers for up to 100 entities, all of one generation."""
         _refuse_as_of(request.as_of)
         found = await ask(lookups.many, definition, request.entities)
-        return _json({"answers": [a.to_json() for a in found.answers], "missing": found.missing})
+        watch.answered(definition, {**Counter(a.layer for a in found.answers), "missing": len(found.missing)})
+        return json_response({"answers": [a.to_json() for a in found.answers], "missing": found.missing})
 
     @app.post("/v1/models/{definition}:predict", response_model=PredictionsBody)
     async def predict(definition: str, request: PredictRequest) -> Response:
         """What the learner says of records, by parameters that the stream keeps live."""
         scorer = await ask(partial(lookups.scorer, live=request.parameters == "live"), definition)
-        return _json((await ask(partial(scorer.predict, now=clock()), request.records)).to_json())
+        return json_response((await ask(partial(scorer.predict, now=clock()), request.records)).to_json())
 
     @app.get("/v1/models/{definition}", response_model=dict[str, Any])
-    async def model(definition: str, _: Annotated[ModelQuery, Query()]) -> Response:
+    async def model(definition: str, _: Annotated[NoQuery, Query()]) -> Response:
         """The champion of a definition: its cut, its features and learner, and the generations in the table."""
-        return _json(await ask(lookups.model, definition))
+        return json_response(await ask(lookups.model, definition))
 
 
 def _add_operations(app: FastAPI, readiness: Readiness, metrics: Metrics) -> None:
     @app.get("/healthz", response_model=dict[str, str])
     async def healthz() -> Response:
         """The process answers."""
-        return _json({"status": "ok"})
+        return json_response({"status": "ok"})
 
     @app.get("/readyz", response_model=dict[str, str])
     async def readyz() -> Response:
         """The store answers too."""
         if not await readiness.check():
             raise problems.unavailable()
-        return _json({"status": "ready"})
+        return json_response({"status": "ready"})
 
     @app.get("/openapi.json", include_in_schema=False)
     async def description() -> Response:
         """The OpenAPI description of this server."""
-        return _json(app.openapi())
+        return json_response(app.openapi())
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def scrape() -> Response:
@@ -281,9 +257,4 @@ def _refuse_as_of(as_of: datetime | None) -> None:
         raise Refusal(501, "not-available-yet", "as-of look-ups are not available yet; leave as_of out")
 
 
-def _json(content: Any) -> Response:
-    body = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    return Response(body, media_type="application/json")
-
-
-__all__ = ["RULES", "Problem", "create_app", "routes_of"]
+__all__ = ["Problem", "create_app"]

@@ -106,7 +106,7 @@ class Lookups:
             raise InputError("too many entities in one request", found=len(entities), expected=f"<= {MAX_ENTITIES}")
         asked = list(dict.fromkeys(entities))
         for entity in asked:
-            _check_key(definition, entity)
+            check_key(definition, entity)
         served = self._served(definition)
         number = served.champion.generation
         held = self._store.read_speed(definition, number, asked) if asked else {}
@@ -126,7 +126,7 @@ class Lookups:
 
         Raises UnknownDefinition, NoLearner, InputError where samples make no parameters.
         """
-        _check_key(definition, "")
+        check_key(definition, "")
         return self._scoring.scorer(definition, self._served(definition), live=live)
 
     @cached_property
@@ -138,7 +138,7 @@ class Lookups:
 
     def model(self, definition: str) -> dict[str, Any]:
         """What is served under a definition: its champion, cut, features, learner, and the table's generations."""
-        _check_key(definition, "")
+        check_key(definition, "")
         served = self._served(definition)
         generation, description, now = served.generation, served.generation.description, self._clock()
         return {
@@ -230,7 +230,8 @@ class Lookups:
             self._flights.pop(definition, None)
 
 
-def _check_key(definition: str, entity: str) -> None:
+def check_key(definition: str, entity: str) -> None:
+    """InputError unless the store can hold such a key."""
     try:
         size = len(f"{definition}#{entity}".encode())
     except UnicodeEncodeError:

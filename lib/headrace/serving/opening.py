@@ -10,6 +10,7 @@ from concurrent.futures import Future
 
 from headrace.errors import HeadraceError, StoreUnavailable
 from headrace.stores.port import Champion, Held, LedgerEntry, ModelItem, Progress, Store
+from headrace.stores.reports import Report
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,12 @@ class OpeningStore:
 
     def read_model(self, definition: str, generation: int) -> ModelItem | None:
         return self._opened().read_model(definition, generation)
+
+    def definitions(self) -> list[str]:
+        return self._opened().definitions()
+
+    def reports(self, definition: str) -> list[Report]:
+        return self._opened().reports(definition)
 
     def close(self) -> None:
         """Close the store if it was opened."""
