@@ -43,8 +43,16 @@ LINT = [
     "types-psutil",
     "types-requests",
 ]
-# Oracles and peers that only the project's own tests and benches import, and what runs tests side by side.
-DEV = ["pytest-xdist>=3.6", "scikit-learn>=1.5"]
+# Oracles and peers that only the project's own tests and benches import, what runs tests side by side, drives a browser
+# and fuzzes the API, and what lists and audits dependencies.
+DEV = [
+    "cyclonedx-python-lib>=9",
+    "pip-audit>=2.7",
+    "playwright>=1.49",
+    "pytest-xdist>=3.6",
+    "schemathesis>=4",
+    "scikit-learn>=1.5",
+]
 
 setup(
     name="headrace",
@@ -56,7 +64,7 @@ setup(
     url="https://github.com/headrace/headrace",
     package_dir={"": "lib"},
     packages=find_packages("lib"),
-    package_data={"headrace": ["*.toml", "*.properties", "py.typed", "report/*.html.j2"]},
+    package_data={"headrace": ["*.toml", "*.properties", "py.typed", "report/*.html.j2", "serving/page/*"]},
     python_requires=">=3.11",
     install_requires=RUN,
     extras_require={

@@ -16,6 +16,7 @@ from published import learned, promote, publish, version
 from headrace.serving.server import address, bind, server_of
 from headrace.stores.memory import MemoryStore
 from headrace.stores.port import Champion, Held, LedgerEntry, ModelItem, Progress
+from headrace.stores.reports import Report
 
 TOKEN = "a-token-for-tests"
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
@@ -68,6 +69,12 @@ class Fragile:
 
     def read_model(self, definition: str, generation: int) -> ModelItem | None:
         return self.store.read_model(definition, generation)
+
+    def definitions(self) -> list[str]:
+        return self.store.definitions()
+
+    def reports(self, definition: str) -> list[Report]:
+        return self.store.reports(definition)
 
     def _pass(self) -> None:
         self.asked += 1

@@ -137,7 +137,7 @@ def test_a_path_that_is_not_utf8_is_refused(url: str) -> None:
     problem_of(get(url, "/v1/predictions/segments/%FF"), 400, "bad-path")
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/redoc", "/v1", "/v1/predictions/segments", "/v1/models/segments/x"])
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/v1", "/v1/predictions/segments", "/v1/models/segments/x"])
 def test_no_such_route(url: str, path: str) -> None:
     problem_of(get(url, path), 404, "no-such-route")
 
@@ -178,6 +178,7 @@ def test_records_are_scored(scoring_url: str) -> None:
     assert response.json() == {
         "definition": "rides",
         "predictions": [{"prediction": 175.0}],
+        "quarantined": [],
         "generation": 1,
         "vector": [["", "file", 100]],
         "parameters_vector": [["", "file", 100]],

@@ -19,6 +19,7 @@ from headrace.config import load
 from headrace.errors import StoreError, StoreUnavailable
 from headrace.serving import admission, api
 from headrace.serving.api import create_app
+from headrace.serving.rules import RULES, Rule
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +44,14 @@ def fragile_url(fragile: Fragile) -> Iterator[str]:
 
 
 # -- the token ----------------------------------------------------------------------------------
-@pytest.mark.parametrize("rule", api.RULES, ids=lambda rule: f"{rule.method} {rule.path}")
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.method} {rule.path}")
 @pytest.mark.parametrize("given", [None, "Bearer wrong", f"Basic {TOKEN}", TOKEN, "Bearer"])
-def test_every_route_but_the_open_ones_needs_the_token(url: str, rule: api.Rule, given: str | None) -> None:
+def test_every_route_but_the_open_ones_needs_the_token(url: str, rule: Rule, given: str | None) -> None:
     path = rule.path.replace("{definition}", "segments").replace("{entity:key}", "17850")
     body: dict[str, list[str]] = {"records": []} if path.endswith(":predict") else {"entities": ["17850"]}
     headers = {} if given is None else {"Authorization": given}
     response = requests.request(rule.method, url + path, headers=headers, json=body, timeout=10)
-    if rule.access == "open":
+    if rule.scope == "open":
         assert response.status_code == 200
     else:
         problem_of(response, 401, "unauthorized")

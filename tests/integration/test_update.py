@@ -48,6 +48,7 @@ def test_a_stream_is_counted_once_through_restarts_batches_of_any_size_and_a_sec
     vectors = place.check()
     assert all(vector.covers(head) for vector in vectors.values()), "everything counts, for every key"
     assert place.progress(first).as_of > first.manifest.as_of
+    assert sum(place.progress(first).head.values()) == 400, "readers are told where the stream ended"
     update.stop()
 
     # What arrives while no driver runs is counted by the next one, and nothing twice.

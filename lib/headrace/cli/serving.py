@@ -62,8 +62,9 @@ def predict(settings: Settings, definition: str, records: BinaryIO, fitted: bool
     """Score records by the learner of DEFINITION's champion.
 
     FILE holds one JSON object a line with the learner's inputs, `-` (the default) is standard input. One JSON object
-    a record goes to standard output; what the parameters count goes to standard error. A wrong record ends it, with
-    exit code 2, in the thousand records that it is in.
+    a record goes to standard output, {"quarantined": reason} for one that the learner's rule for unseen categories
+    sets aside; what the parameters count goes to standard error. A wrong record ends it, with exit code 2, in the
+    thousand records that it is in.
     """
     from headrace.serving.lookup import MAX_RECORDS, Lookups
 
@@ -72,8 +73,9 @@ def predict(settings: Settings, definition: str, records: BinaryIO, fitted: bool
         scorer = Lookups(store, 0, now).scorer(name, live=not fitted)
     asked = _records(records)
     while some := list(islice(asked, MAX_RECORDS)):
-        for prediction in scorer.predict(some, now=now()).predictions:
-            click.echo(json.dumps(prediction))
+        done = scorer.predict(some, now=now())
+        for number, prediction in enumerate(done.predictions):
+            click.echo(json.dumps({"quarantined": done.quarantined[number]} if prediction is None else prediction))
     counted = json.dumps(scorer.vector.to_json())
     click.echo(f"generation {scorer.served.generation.number}, parameters count up to {counted}", err=True)
 

@@ -58,6 +58,8 @@ class ServeSettings(_Section):
     view: list[str]
     view_refresh_s: float = Field(ge=0)
     view_max_age_s: float = Field(ge=0)
+    logged_share: float = Field(ge=0, le=1)
+    watch_s: float = Field(ge=0)
 
 
 class KafkaSettings(_Section):
@@ -112,6 +114,10 @@ class Settings(_Section):
     @property
     def reports(self) -> Path:
         return self.home / "reports"
+
+    @property
+    def answers(self) -> Path:
+        return self.home / "answers"
 
     @property
     def engine_home(self) -> Path:

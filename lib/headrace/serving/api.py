@@ -3,64 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
+import anyio.to_thread
+from anyio import CapacityLimiter
 from fastapi import APIRouter, FastAPI, Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 import headrace
 from headrace.config import Settings
-from headrace.errors import ConfigError
+from headrace.errors import ConfigError, HeadraceError, StoreError, StoreUnavailable
 from headrace.serving import problems
 from headrace.serving.admission import Admission, Observation
 from headrace.serving.answering import Answering
+from headrace.serving.console import Ask, Console, NoQuery, add_console
 from headrace.serving.health import Readiness
-from headrace.serving.lookup import Readable
 from headrace.serving.metrics import CONTENT_TYPE, Metrics
+from headrace.serving.overview import Watched
 from headrace.serving.pointers import Pointers
-from headrace.serving.predictions import (
-    BatchRequest,
-    ModelQuery,
-    PredictionQuery,
-    Predictions,
-    PredictRequest,
-    ShortCut,
-)
-from headrace.serving.problems import Problem
+from headrace.serving.predictions import BatchRequest, PredictionQuery, Predictions, PredictRequest, ShortCut
+from headrace.serving.problems import Problem, Refusal
 from headrace.serving.reading import reader_of
+from headrace.serving.respond import json_response
+from headrace.serving.rules import RULES, check_rules, open_paths
 from headrace.serving.schema import describe_api
 from headrace.serving.tokens import BearerToken
 from headrace.serving.views import Views
+from headrace.serving.watch import Watch
+
+T = TypeVar("T")
 
 MOST_INSIDE = 512  # requests that may wait for the store at once
-
-
-@dataclass(frozen=True)
-class Rule:
-    """Who may call a route."""
-
-    method: str
-    path: str
-    access: Literal["open", "token"]
-
-
-# Every route of the server; one that is not here makes `create_app` fail.
-RULES = (
-    Rule("GET", "/v1/predictions/{definition}/{entity:key}", "token"),
-    Rule("POST", "/v1/predictions/{definition}:batch", "token"),
-    Rule("GET", "/v1/models/{definition}", "token"),
-    Rule("POST", "/v1/models/{definition}:predict", "token"),
-    Rule("GET", "/openapi.json", "token"),
-    Rule("GET", "/metrics", "token"),
-    Rule("GET", "/healthz", "open"),
-    Rule("GET", "/readyz", "open"),
-)
+# What the console asks waits on the store in this many threads; as many again times QUEUE may wait for a thread.
+CONSOLE_THREADS = 8
+QUEUE = 16
 
 
 class AnswerBody(BaseModel):
@@ -87,11 +67,19 @@ class AnswersBody(BaseModel):
     missing: list[str]
 
 
+class SetAside(BaseModel):
+    """A record that was not scored."""
+
+    record: int = Field(description="Its place among the records, from 0.")
+    reason: str
+
+
 class PredictionsBody(BaseModel):
-    """One prediction a record."""
+    """One prediction a record; null for one that is quarantined."""
 
     definition: str
-    predictions: list[dict[str, Any]]
+    predictions: list[dict[str, Any] | None]
+    quarantined: list[SetAside] = Field(description="Records set aside for a category that no sample had.")
     generation: int
     vector: list[list[Any]] = Field(description="What is counted of every entity.")
     parameters_vector: list[list[Any]] = Field(description="What is counted in the parameters.")
@@ -100,7 +88,7 @@ class PredictionsBody(BaseModel):
     stale: bool
 
 
-def create_app(settings: Settings, store: Readable, clock: Callable[[], datetime], token: str | None) -> FastAPI:
+def create_app(settings: Settings, store: Watched, clock: Callable[[], datetime], token: str | None) -> FastAPI:
     """The ASGI app over an open (or opening) store; the caller closes the store.
 
     Raises ConfigError when the settings require a token and there is none.
@@ -124,11 +112,12 @@ def create_app(settings: Settings, store: Readable, clock: Callable[[], datetime
     )
     metrics = Metrics(pointers.all, views, clock)
     readiness = Readiness(reader)
+    watch = Watch(store, clock, serve.watch_s)
     bearer = BearerToken(token) if settings.serve.require_token and token else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(readiness.check()), asyncio.create_task(views.run())]
+        tasks = [asyncio.create_task(beside) for beside in (readiness.check(), views.run(), watch.run())]
         yield
         for task in tasks:
             task.cancel()
@@ -145,36 +134,48 @@ def create_app(settings: Settings, store: Readable, clock: Callable[[], datetime
         telemetry={"tracing": False, "metrics": False, "logs": False},  # asked for at every request; we have our own
         lifespan=lifespan,
     )
-    predictions = Predictions(answering, metrics, clock, MOST_INSIDE)
+    predictions = Predictions(answering, metrics, watch.answered, clock, MOST_INSIDE)
     app.router.routes.extend(predictions.routes())
+    add_console(app, Console(store, watch, clock), _asking(metrics))
     _add_operations(app, readiness, metrics)
     problems.install(app)
-    guarded = {(rule.method, rule.path) for rule in RULES if rule.access == "token"}
+    guarded = {(rule.method, rule.path) for rule in RULES if rule.scope != "open"}
     describe_api(app, [*DESCRIBED.routes, *app.routes], guarded)
     # The layer added last is the outermost.
     app.add_middleware(ShortCut, predictions=predictions)
     app.add_middleware(
         Admission,
         token=bearer,
-        open_paths=frozenset(r.path for r in RULES if r.access == "open"),
+        open_paths=open_paths(),
         max_body_bytes=settings.serve.max_body_bytes,
     )
     app.add_middleware(Observation, answered=metrics.answered)
-    _check_rules(app)
+    check_rules(app)
     return app
 
 
-def routes_of(app: FastAPI) -> set[tuple[str, str]]:
-    """(method, path template) of every route the app answers."""
-    return {(method, route.path) for route in app.routes for method in getattr(route, "methods", None) or {"*"}}  # type: ignore[attr-defined]
+def _asking(metrics: Metrics) -> Ask:
+    """What runs a question to the store in one of CONSOLE_THREADS threads, and refuses it where too many wait."""
+    threads = CapacityLimiter(CONSOLE_THREADS)
+    most = CONSOLE_THREADS * (1 + QUEUE)
+    inside = 0
 
+    async def ask(question: Callable[..., T], *arguments: Any) -> T:
+        nonlocal inside
+        if inside >= most:
+            headers = {"Retry-After": str(problems.RETRY_AFTER_S)}
+            raise Refusal(503, "overloaded", "too many requests wait for the store; try again", headers)
+        inside += 1
+        try:
+            return await anyio.to_thread.run_sync(question, *arguments, limiter=threads)
+        except HeadraceError as error:
+            if isinstance(error, StoreUnavailable | StoreError):
+                metrics.store_failed(error)
+            raise
+        finally:
+            inside -= 1
 
-def _check_rules(app: FastAPI) -> None:
-    declared = {(rule.method, rule.path) for rule in RULES}
-    if routes_of(app) != declared:
-        raise AssertionError(f"routes and their rules differ: {sorted(routes_of(app) ^ declared)}")
-    if any("{" in rule.path for rule in RULES if rule.access == "open"):
-        raise AssertionError("an open route must be one exact path")
+    return ask
 
 
 # How OpenAPI is told of the routes of `Predictions`; these functions are never called.
@@ -197,7 +198,7 @@ def predict(definition: str, request: PredictRequest) -> None:
 
 
 @DESCRIBED.get("/v1/models/{definition}", response_model=dict[str, Any])
-def model(definition: str, query: Annotated[ModelQuery, Query()]) -> None:
+def model(definition: str, query: Annotated[NoQuery, Query()]) -> None:
     """The champion of a definition: its cut, its features and learner, and the generations in the table."""
 
 
@@ -205,19 +206,19 @@ def _add_operations(app: FastAPI, readiness: Readiness, metrics: Metrics) -> Non
     @app.get("/healthz", response_model=dict[str, str])
     async def healthz() -> Response:
         """The process answers."""
-        return _json({"status": "ok"})
+        return json_response({"status": "ok"})
 
     @app.get("/readyz", response_model=dict[str, str])
     async def readyz() -> Response:
         """The store answers too."""
         if not await readiness.check():
             raise problems.unavailable()
-        return _json({"status": "ready"})
+        return json_response({"status": "ready"})
 
     @app.get("/openapi.json", include_in_schema=False)
     async def description() -> Response:
         """The OpenAPI description of this server."""
-        return _json(app.openapi())
+        return json_response(app.openapi())
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def scrape() -> Response:
@@ -225,9 +226,4 @@ def _add_operations(app: FastAPI, readiness: Readiness, metrics: Metrics) -> Non
         return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
 
-def _json(content: Any) -> Response:
-    body = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    return Response(body, media_type="application/json")
-
-
-__all__ = ["RULES", "Problem", "create_app", "routes_of"]
+__all__ = ["Problem", "create_app"]

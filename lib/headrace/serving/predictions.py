@@ -7,7 +7,8 @@ the look-up. `api` describes these routes for OpenAPI with the models that are u
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Coroutine
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -25,10 +26,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from headrace.errors import HeadraceError, StoreError, StoreUnavailable
 from headrace.serving import problems
 from headrace.serving.answering import Answering
+from headrace.serving.console import NoQuery
 from headrace.serving.lookup import MAX_ENTITIES, MAX_RECORDS, unknown
 from headrace.serving.metrics import Metrics
 from headrace.serving.problems import Refusal
 from headrace.serving.rendering import Rendering
+from headrace.serving.respond import json_response
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -75,15 +78,23 @@ class PredictionQuery(_Strict):
     as_of: AwareDatetime | None = Field(None, description="Not available yet: answered with 501.")
 
 
-class ModelQuery(_Strict):
-    """No parameters."""
-
-
 class Predictions:
-    """Look-ups and scores over HTTP. most: how many requests may be inside at once; beyond it they are refused."""
+    """Look-ups and scores over HTTP.
 
-    def __init__(self, answering: Answering, metrics: Metrics, clock: Callable[[], datetime], most: int) -> None:
+    answered: is told how many answers of a definition each layer gave. most: how many requests may be inside at once;
+    beyond it they are refused.
+    """
+
+    def __init__(
+        self,
+        answering: Answering,
+        metrics: Metrics,
+        answered: Callable[[str, Mapping[str, int]], None],
+        clock: Callable[[], datetime],
+        most: int,
+    ) -> None:
         self._answering = answering
+        self._answered = answered
         self._metrics = metrics
         self._clock = clock
         self._most = most
@@ -107,6 +118,7 @@ class Predictions:
         found, missing = await self._ask(self._answering.many(definition, [entity]))
         if missing:
             raise unknown(definition, entity)
+        self._answered(definition, {found[0].chosen.layer: 1})
         return Rendering(definition, self._clock()).one(found[0])
 
     async def many(self, request: Request) -> Response:
@@ -114,6 +126,7 @@ class Predictions:
         _refuse_as_of(asked.as_of)
         definition = request.path_params["definition"]
         found, missing = await self._ask(self._answering.many(definition, asked.entities))
+        self._answered(definition, {**Counter(one.chosen.layer for one in found), "missing": len(missing)})
         return _json(Rendering(definition, self._clock()).many(found, missing))
 
     async def predict(self, request: Request) -> Response:
@@ -122,11 +135,11 @@ class Predictions:
         scorer = await self._ask(self._answering.scorer(definition, live=asked.parameters == "live"))
         score = partial(scorer.predict, asked.records, now=self._clock())
         done = score() if len(asked.records) <= INLINE_RECORDS else await anyio.to_thread.run_sync(score)
-        return _json(_encode(done.to_json()))
+        return json_response(done.to_json())
 
     async def model(self, request: Request) -> Response:
-        _query(request, ModelQuery)
-        return _json(_encode(await self._ask(self._answering.model(request.path_params["definition"]))))
+        _query(request, NoQuery)
+        return json_response(await self._ask(self._answering.model(request.path_params["definition"])))
 
     async def _ask(self, answer: Coroutine[Any, Any, T]) -> T:
         """The answer, unless too many wait for theirs already."""
@@ -172,9 +185,6 @@ class ShortCut:
                 await send({"type": "http.response.body", "body": body})
                 return
         await self._app(scope, receive, send)
-
-
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 class _Route(Route):

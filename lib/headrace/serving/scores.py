@@ -15,12 +15,14 @@ from headrace.serving.merge import iso
 class Predictions:
     """One prediction a record, and what made them.
 
+    quarantined: record number -> why it was set aside; its prediction is None.
     vector: what is counted of every entity. parameters_vector: what is counted in the parameters: every sample below
     it, and none from it on; for fitted parameters the generation's cut.
     """
 
     definition: str
-    predictions: list[dict[str, Any]]
+    predictions: list[dict[str, Any] | None]
+    quarantined: dict[int, str]
     generation: int
     vector: Vector
     parameters_vector: Vector
@@ -33,6 +35,7 @@ class Predictions:
         return {
             "definition": self.definition,
             "predictions": self.predictions,
+            "quarantined": [{"record": number, "reason": reason} for number, reason in self.quarantined.items()],
             "generation": self.generation,
             "vector": self.vector.to_json(),
             "parameters_vector": self.parameters_vector.to_json(),
@@ -45,10 +48,12 @@ class Predictions:
     def from_json(cls, told: Mapping[str, Any]) -> Predictions:
         """Read what `to_json` told.
 
-        >>> told = {"definition": "rides", "predictions": [{"prediction": 1.5}], "generation": 2, "vector": [],
+        >>> told = {"definition": "rides", "predictions": [{"prediction": 1.5}, None], "generation": 2,
+        ...         "quarantined": [{"record": 1, "reason": "new"}], "vector": [],
         ...         "parameters_vector": [], "as_of": "2026-01-02T00:00:00Z", "age_s": 3.0, "stale": False}
         >>> Predictions.from_json(told).to_json() == told
         True
         """
         vectors = {name: Vector.from_json(told[name]) for name in ("vector", "parameters_vector")}
-        return cls(**{**told, **vectors, "as_of": datetime.fromisoformat(told["as_of"])})
+        aside = {one["record"]: one["reason"] for one in told["quarantined"]}
+        return cls(**{**told, **vectors, "quarantined": aside, "as_of": datetime.fromisoformat(told["as_of"])})

@@ -200,12 +200,13 @@ class Update:
             return
         check_topic(topic, self._topic.incarnation)
         self.lag = {p: max(0, n - self.vector.get((topic.incarnation, str(p)), 0)) for p, n in head.items()}
-        self._heard.append((heard_at, Vector.of(topic.incarnation, head)))
+        end = Vector.of(topic.incarnation, head)
+        self._heard.append((heard_at, end))
         if self._busy.acquire(blocking=False):
             try:
                 as_of = self._as_of(self.vector)
                 if as_of > self._progress.as_of and not self._stopping:
-                    self._progress = replace(self._progress, as_of=as_of)
+                    self._progress = replace(self._progress, as_of=as_of, head=end)
                     self._store.advance(self._progress)
             finally:
                 self._busy.release()
@@ -237,7 +238,9 @@ class Update:
 
     def _count(self, interval: Interval, as_of: datetime) -> None:
         began = monotonic()
-        interim = count(interval, self._store, self._progress, as_of, self._note)
+        heard = tuple(self._heard)
+        progress = replace(self._progress, head=heard[-1][1]) if heard else self._progress
+        interim = count(interval, self._store, progress, as_of, self._note)
         self._progress = interim.progress
         self._on_batch(Batch(self.plan.generation, interim, monotonic() - began))
 

@@ -14,6 +14,7 @@ from headrace.schemas import Vector
 from headrace.stores import items, publication
 from headrace.stores.conditions import ABSENT, epoch_is, holder_is, status_update, unmoved, written_before
 from headrace.stores.connection import Again, Connection
+from headrace.stores.dynamodb_reports import DynamoDBReports
 from headrace.stores.items import speed_of
 from headrace.stores.port import (
     Champion,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 
 
-class DynamoDBStore:
+class DynamoDBStore(DynamoDBReports):
     """A `Store` in the table `table`; threads may share it.
 
     endpoint: None for AWS. retry_s: how long throttled bulk writes are repeated.
@@ -119,6 +120,8 @@ class DynamoDBStore:
         self._replace_lease(lease, replace(lease, owner=""))
 
     def open_publication(self, lease: Lease, entry: LedgerEntry) -> None:
+        self._enlist(lease.definition)
+
         def attempt() -> None:
             definition = lease.definition
             publication.check_lease(self.lease(definition), lease)

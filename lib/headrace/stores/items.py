@@ -175,6 +175,7 @@ def progress_item(progress: Progress) -> Item:
         "epoch": number(progress.epoch),
         "owner": text(progress.owner),
         "as_of": text(progress.as_of.isoformat()),
+        "head": vector_text(progress.head),
     }
 
 
@@ -186,6 +187,7 @@ def progress_of(item: Item) -> Progress:
         epoch=int(item["epoch"]["N"]),
         owner=item["owner"]["S"],
         as_of=datetime.fromisoformat(item["as_of"]["S"]),
+        head=vector_of(item["head"]) if "head" in item else Vector(),
     )
 
 
