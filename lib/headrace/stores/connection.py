@@ -80,7 +80,7 @@ class Connection:
 
     def __init__(self, region: str, endpoint: str | None, *, retry_s: float, pool_size: int = 8) -> None:
         session = botocore.session.get_session()
-        self._region = region
+        self.region = region
         self.url = (endpoint or public_endpoint(session, region)).rstrip("/") + "/"
         parts = urlsplit(self.url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -127,7 +127,7 @@ class Connection:
             headers={"X-Amz-Target": _VERSION + operation, "Content-Type": "application/x-amz-json-1.0"},
             data=body,
         )
-        SigV4Auth(self._credentials.get_frozen_credentials(), "dynamodb", self._region).add_auth(signed)
+        SigV4Auth(self._credentials.get_frozen_credentials(), "dynamodb", self.region).add_auth(signed)
         try:
             answer = self._pool.urlopen("POST", self.url, body=body, headers=dict(signed.headers.items()))
         except urllib3.exceptions.NewConnectionError as error:

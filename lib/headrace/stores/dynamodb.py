@@ -52,7 +52,6 @@ class DynamoDBStore(DynamoDBReports):
         if not _TABLE.fullmatch(table):
             raise StoreError(f"{table!r} is not a table name", expected="3 to 255 of letters, digits, _ . -")
         self._create = create
-        self._region = region
         self._connection = Connection(region, endpoint, retry_s=retry_s)
         self._table = Table(table, self._connection)
         self._bulk = Bulk(self._connection)
@@ -66,12 +65,9 @@ class DynamoDBStore(DynamoDBReports):
 
     def reader(self, attempt_s: float) -> DynamoDBReader | None:
         """The reading half for one event loop, which the caller closes; None where calls go through a proxy."""
-        if self._connection.is_proxied:
-            return None
-        from headrace.stores.asking import Asking
-        from headrace.stores.reader import DynamoDBReader
+        from headrace.stores.reader import reader_over
 
-        return DynamoDBReader(self._table.name, Asking(self._region, self._connection.url, attempt_s=attempt_s))
+        return reader_over(self._table.name, self._connection, attempt_s)
 
     # -- readers ------------------------------------------------------------------------------
     def champion(self, definition: str) -> Champion:

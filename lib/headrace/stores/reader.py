@@ -9,7 +9,7 @@ from typing import TypeVar
 from headrace.errors import StoreError
 from headrace.stores import items
 from headrace.stores.asking import Asking
-from headrace.stores.connection import Again, Refusal
+from headrace.stores.connection import Again, Connection, Refusal
 from headrace.stores.items import Item
 from headrace.stores.port import Champion, Held, LedgerEntry, ModelItem, Progress, SpeedItem, Version, padded
 from headrace.stores.table import by_pk_of
@@ -151,6 +151,13 @@ class DynamoDBReader:
             return await call()
         except Refusal as error:
             raise StoreError("the store refused a request", found=str(error)) from error
+
+
+def reader_over(table: str, connection: Connection, attempt_s: float) -> DynamoDBReader | None:
+    """A reader of the table where the connection leads; None where that is through a proxy."""
+    if connection.is_proxied:
+        return None
+    return DynamoDBReader(table, Asking(connection.region, connection.url, attempt_s=attempt_s))
 
 
 def _versions(item: Item, *, states: bool) -> dict[int, Version]:
