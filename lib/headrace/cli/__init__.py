@@ -38,7 +38,8 @@ _COMMANDS = {
     "refresh": ("maintenance", "Take the live parameters of a learner of entities anew from the lake."),
     "lookup": ("serving", "Answer one key from the serving store."),
     "predict": ("serving", "Score records, by parameters that the stream keeps live."),
-    "serve": ("serving", "Serve look-ups over HTTP."),
+    "serve": ("serving", "Serve look-ups over HTTP, and a console."),
+    "token": ("tokens", "Make a token for the server, hashed, with scopes."),
     "bench": ("bench", "Measure against peers, side by side (in a source checkout)."),
     "config": ("settings", "Print the settings in force and where they come from."),
 }

@@ -51,6 +51,9 @@ class ServeSettings(_Section):
     port: int = Field(ge=0, le=65535)
     require_token: bool
     token_secret: str
+    token_file: str
+    tls_certificate: str
+    tls_key: str
     champion_cache_s: float = Field(ge=0)
     max_body_bytes: int = Field(ge=1024)
     watch_s: float = Field(ge=0)
