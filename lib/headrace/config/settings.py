@@ -56,6 +56,7 @@ class ServeSettings(_Section):
     tls_key: str
     champion_cache_s: float = Field(ge=0)
     max_body_bytes: int = Field(ge=1024)
+    logged_share: float = Field(ge=0, le=1)
     watch_s: float = Field(ge=0)
 
 
@@ -111,6 +112,10 @@ class Settings(_Section):
     @property
     def reports(self) -> Path:
         return self.home / "reports"
+
+    @property
+    def answers(self) -> Path:
+        return self.home / "answers"
 
     @property
     def engine_home(self) -> Path:

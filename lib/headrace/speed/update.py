@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from headrace.errors import Fenced, HeadraceError, StartAgain
 from headrace.registry import Generation
 from headrace.registry.manifest import require_same
 from headrace.registry.promotion import view
+from headrace.registry.timeline import Moment, Timeline
 from headrace.schemas import Vector
 from headrace.sources.failures import explained
 from headrace.sources.kafka import Broker, Topic, check_retention, check_topic, stream_records
@@ -30,7 +31,7 @@ from headrace.speed.interval import Interim, Interval, count
 from headrace.speed.settling import Plan
 from headrace.speed.spark_interval import SparkInterval
 from headrace.stores import Opening
-from headrace.stores.port import Store
+from headrace.stores.port import Progress, Store
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -92,6 +93,7 @@ class Update:
         self._beginning: threading.Thread | None = None
         self._taken = False
         self._query: StreamingQuery | None = None
+        self._timeline = Timeline(settings.lake, plan.definition.name)
         self._heard: deque[tuple[datetime, Vector]] = deque(maxlen=_SAMPLES)
         self._failure: Exception | None = None
         self._checkpoint = fresh_checkpoint(settings.home / "checkpoints" / "update" / plan.definition.name)
@@ -125,6 +127,7 @@ class Update:
         self._topic = topic = self._broker.topic(definition.source.name)
         self._progress = self._store.take_over(definition.name, self.plan.generation, self._owner, self.plan.cut, as_of)
         self._taken = True
+        self._note(self._progress)
         held = self._broker.held(topic)
         for interval in backlog(
             self._spark, self._settings, self.plan, self._opening, topic=topic, held=held, counted=self.vector
@@ -237,9 +240,13 @@ class Update:
         began = monotonic()
         heard = tuple(self._heard)
         progress = replace(self._progress, head=heard[-1][1]) if heard else self._progress
-        interim = count(interval, self._store, progress, as_of)
+        interim = count(interval, self._store, progress, as_of, self._note)
         self._progress = interim.progress
         self._on_batch(Batch(self.plan.generation, interim, monotonic() - began))
+
+    def _note(self, progress: Progress) -> None:
+        moment = Moment(datetime.now(UTC), progress.generation, progress.vector, progress.as_of)
+        self._timeline.counted(moment, progress.epoch)
 
     def _end_of(self, number: int) -> Vector:
         return Vector.of(self._topic.incarnation, end_of(self._checkpoint, self._topic.name, number))
