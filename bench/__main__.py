@@ -1,8 +1,8 @@
 """`python -m bench [NAME ...|all] [--plots FOLDER]`: one JSON object a metric on standard output.
 
-NAME: rfm, publishing, guarded, starting, freshness, catchup, divergence. Needs bench/.venv with the peers (make bench
-sets it up), and rfm, starting and divergence the data in $HEADRACE_DATA; says plainly what is absent. FOLDER: where
-`divergence` draws.
+NAME: rfm, publishing, guarded, starting, freshness, catchup, kinesis, divergence. Needs bench/.venv with the peers
+(make bench sets it up), and rfm, starting and divergence the data in $HEADRACE_DATA; says plainly what is absent.
+FOLDER: where `divergence` draws.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ BENCHES: dict[str, tuple[str, ...]] = {
     "starting": (_RETAIL,),
     "freshness": (),
     "catchup": (),
+    "kinesis": (),
     "divergence": FILES,
 }
 

@@ -109,7 +109,7 @@ class KinesisLog:
 
     def recreate(self, name: str, shards: int) -> Topic:
         self.kinesis(name)._client.delete_stream(StreamName=name)
-        time.sleep(0.01)  # the time it is made at is its identity
+        time.sleep(0.002)  # the time it is made at is its identity
         return self.create(name, shards)
 
     def held(self, topic: Topic) -> dict[int, tuple[int, int]]:

@@ -69,7 +69,8 @@ def last_note(table: Path) -> Note | None:
 
     None without a table, after it was restored to an older version, and where the log is older than what is kept of it.
     """
-    for path in sorted((table / "_delta_log").glob("*.json"), reverse=True):
+    commit_files = (path for path in (table / "_delta_log").glob("*.json") if path.stem.isdigit())
+    for path in sorted(commit_files, reverse=True):
         told = [json.loads(line).get("commitInfo") for line in path.read_text("utf-8").splitlines() if line]
         for info in filter(None, told):
             note = Note.read(info.get("userMetadata"))

@@ -10,7 +10,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from headrace.errors import ConfigError, EngineError, InputError, TerminalError, TransientError, nearest
+from headrace.errors import (
+    ConfigError,
+    EngineError,
+    InputError,
+    StreamRecreated,
+    TerminalError,
+    TransientError,
+    nearest,
+)
 from headrace.sources.streams import Topic
 
 if TYPE_CHECKING:
@@ -111,13 +119,17 @@ class Kinesis:
         return Topic(self.stream, life, tuple(shard.number for shard in self.shards()), "stream")
 
     def shards(self) -> list[Shard]:
-        """The shards Kinesis still lists, by number: open ones, and closed ones until their last record expires."""
+        """The shards Kinesis still lists, by number: open ones, and closed ones until their last record expires.
+
+        Raises StreamRecreated where the stream is gone, which `topic` has found before.
+        """
         with self._named():
             pages = self._client.get_paginator("list_shards").paginate(StreamName=self.stream)
             try:
                 found = [_shard(told) for page in pages for told in page["Shards"]]
-            except self._client.exceptions.ResourceNotFoundException:
-                raise self._missing() from None
+            except self._client.exceptions.ResourceNotFoundException as error:
+                gone = f"stream {self.stream!r} was deleted while it was read"
+                raise StreamRecreated(gone, do="see who deleted it, and why") from error
         return sorted(found, key=lambda shard: shard.number)
 
     def iterator(self, shard: Shard, kind: str, where: str | datetime | None = None) -> str:
