@@ -115,6 +115,7 @@ class Ingesting:
         self._checkpoint = fresh_checkpoint(settings.home / "checkpoints" / "ingest" / name)
         landing = Landing(self._spark, settings.lake, name, self._topic.incarnation, owner=self._checkpoint.name)
         self._lander = Lander(settings, self._feed, landing, self._start, on_step=on_step, clock=clock)
+        self.total = IngestProgress(landed=self._lander.landed)
         definition, life, max_ahead_s = self._definition, self._topic.incarnation, self._feed.max_ahead_s
         work = Work(
             decoding=lambda records: decoded_by(definition, records, life, max_ahead_s),
