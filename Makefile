@@ -1,10 +1,11 @@
 # Needed beforehand: Python 3.11 or newer and make. Everything else is set up in .venv/ and the user's cache.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
-# Each worker of `make test` has a Spark session and engines of its own: two gigabytes and a core. tests/e2e runs by
-# itself, since it starts whole commands, each of which takes the machine.
+# Each worker of `make test` has a Spark session and engines of its own: two gigabytes and a core. tests/e2e starts
+# whole commands with sessions of their own, so it comes after, when those are gone.
 WORKERS ?= 2
 SHORT := "not slow and not soak"
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-input
@@ -41,8 +42,8 @@ demo: setup  ## set up, start the engines, run the segments case as a batch and 
 
 test: setup-dev  ## run the tests (engines are started by them)
 	$(BIN)/pytest -q --doctest-modules lib
-	$(BIN)/pytest --ignore tests/e2e -m $(SHORT) -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15
-	$(BIN)/pytest tests/e2e -m $(SHORT) --durations=15
+	$(BIN)/pytest --ignore tests/e2e -m $(SHORT) $(SIDE_BY_SIDE) --durations=15
+	$(BIN)/pytest tests/e2e -m $(SHORT) $(SIDE_BY_SIDE) --durations=15
 
 test-faults: setup-dev  ## run the long fault tests
 	$(BIN)/pytest -m slow

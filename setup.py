@@ -10,6 +10,7 @@ RUN = [
     "boto3>=1.40",
     "click>=8.1",
     "delta-spark==4.2.0",
+    "deltalake>=1.2",
     "fastapi>=0.115",
     "jinja2>=3.1",
     "kafka-python>=2.2",

@@ -144,12 +144,42 @@ def river_loop(path: str) -> None:
             most.update(x)
 
 
+def duckdb_logistic(rows: str, model: str, target: str) -> None:
+    """The formula of a logistic regression over rows of Parquet, to Parquet; null where an input is not finite."""
+    import duckdb
+
+    fitted = json.loads(Path(model).read_text())
+    # As texts that are cast: DuckDB takes a literal with a point for a decimal.
+    weights = zip(fitted["features"], fitted["mean"], fitted["scale"], fitted["coefficients"][0], strict=True)
+    terms = [f"({x} - '{mean!r}'::DOUBLE) * '{weight / scale!r}'::DOUBLE" for x, mean, scale, weight in weights]
+    score = " + ".join([f"'{fitted['intercepts'][0]!r}'::DOUBLE", *terms])
+    finite = " AND ".join(f"abs({x}) < 'Infinity'::DOUBLE" for x in fitted["features"])
+    connection = duckdb.connect(config={"threads": 2})
+    connection.execute(
+        f"""COPY (SELECT id, 1 - p AS probability_0, p AS probability_1, CAST(score > 0 AS INT) AS prediction
+              FROM (SELECT id, score, 1 / (1 + exp(-score)) AS p
+                    FROM (SELECT id, CASE WHEN {finite} THEN {score} END AS score
+                          FROM read_parquet('{rows}/*.parquet'))))
+            TO '{target}' (FORMAT parquet, COMPRESSION snappy, PER_THREAD_OUTPUT true, OVERWRITE_OR_IGNORE true)"""
+    )
+    connection.close()
+
+
 _ROUND = [0]  # how often `conditional_update` has written every item
 
 
 def main() -> None:
     peers = {
-        f.__name__: f for f in (pandas_rfm, pandas_features, duckdb_rfm, batch_writer, conditional_update, river_loop)
+        f.__name__: f
+        for f in (
+            pandas_rfm,
+            pandas_features,
+            duckdb_rfm,
+            duckdb_logistic,
+            batch_writer,
+            conditional_update,
+            river_loop,
+        )
     }
     work = peers[sys.argv[1]]
     for _ in sys.stdin:

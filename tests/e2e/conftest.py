@@ -56,9 +56,17 @@ class Shell:
     def json(self, *arguments: str, expect: int | None = 0) -> Any:
         return json.loads(self.run(*arguments, "--json", expect=expect).stdout)
 
-    def killed(self, *arguments: str, after_s: float) -> int:
-        """Start a command, kill -9 it and all it started after a while; its exit code (0: it was faster)."""
+    def killed(self, *arguments: str, said: str, after_s: float) -> int:
+        """Start a command, kill -9 it and all it started a while after it said so; its code (0: it was faster)."""
         process = self.start(*arguments)
+        assert process.stderr is not None
+        told = ""
+        for line in process.stderr:
+            told += line
+            if said in line:
+                break
+        else:
+            raise AssertionError(f"{said!r} was not said by {arguments}, which exited {process.wait()}\n{told}")
         try:
             process.communicate(timeout=after_s)
         except subprocess.TimeoutExpired:

@@ -25,7 +25,7 @@ def place(shell: Shell) -> Iterator[Live]:
         yield made
 
 
-@pytest.mark.parametrize("kills", [pytest.param(2, id="short"), pytest.param(20, id="long", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [pytest.param(1, id="short"), pytest.param(20, id="long", marks=pytest.mark.slow)])
 def test_killed_drivers_with_damaged_checkpoints_count_each_event_once(
     place: Live, kills: int, record_property: Callable[[str, object], None]
 ) -> None:
@@ -47,7 +47,7 @@ def test_killed_drivers_with_damaged_checkpoints_count_each_event_once(
     place.settle()
     replays += place.started[-1].replays()
     record_property("replayed items", replays)
-    if kills > 2:
+    if kills > 1:
         assert replays > 0, "no batch was replayed, so nothing was proved"
         assert harmed == set(product(KINDS, WAYS)), "each kind of file was damaged in each way"
     assert harmed

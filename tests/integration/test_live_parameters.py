@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pyspark.sql import SparkSession
-from tapped import LEARNER, events, history_file, taps
+from tapped import LEARNER, SCHEMA, events, history_file, taps
 
 from headrace.algebra import Count, Sum
 from headrace.batch.ingest import ingest
@@ -22,12 +22,14 @@ from headrace.batch.promote import promote
 from headrace.batch.run import publish_on_base
 from headrace.batch.train import train
 from headrace.config import Settings
-from headrace.definitions import Definition
+from headrace.definitions import Definition, Field, Schema, Stream
 from headrace.errors import AnswerIsNo, DefinitionError
 from headrace.models.kmeans import KMeans
 from headrace.models.logistic import LogisticRegression
+from headrace.models.naive_bayes import NaiveBayes
 from headrace.registry import Generation
 from headrace.schemas import Vector
+from headrace.schemas.lake import quarantine_path
 from headrace.serving.lookup import Lookups
 from headrace.sources.lake import snapshot
 from headrace.speed.learning import learn, refresh
@@ -104,6 +106,20 @@ def rides(spark: SparkSession, headrace_settings: Any, dynamodb: str) -> Iterato
 def buyers(spark: SparkSession, headrace_settings: Any, dynamodb: str) -> Iterator[Place]:
     definition = dataclasses.replace(taps("taps"), learner=LogisticRegression(("y",)))
     yield from placed(spark, headrace_settings, dynamodb, definition)
+
+
+@pytest.fixture
+def days(spark: SparkSession, headrace_settings: Any, dynamodb: str) -> Iterator[Place]:
+    """A category in y, of those that are declared."""
+    fields = [Field("y", "int", values=range(5)) if field.name == "y" else field for field in SCHEMA]
+    definition = dataclasses.replace(
+        taps("taps"),
+        source=Stream("taps", Schema(fields)),
+        learner=NaiveBayes(("y",), model="categorical", unseen="quarantine"),
+    )
+    yield from placed(
+        spark, lambda **to: headrace_settings("ingest.max_quarantine_share=0.6", **to), dynamodb, definition
+    )
 
 
 def test_centres_move_to_the_entities_as_they_are_now(people: Place, tmp_path: Path) -> None:
@@ -188,6 +204,45 @@ def test_probabilities_follow_the_events_of_an_interval(buyers: Place, tmp_path:
     assert told(live=False) == learner.score(theta, np.array([[-0.5], [0.5]]))["probability_1"].tolist()
     assert 0 < abs(told(live=True)[0] - told(live=False)[0]) < 0.2
     assert told(live=True)[0] < told(live=True)[1]
+
+
+def test_a_category_is_unseen_until_a_sample_has_it_and_an_undeclared_one_is_quarantined(
+    days: Place, tmp_path: Path
+) -> None:
+    learner = days.definition.event_learner
+    assert learner is not None
+    early = [{**row, "y": n % 3} for n, row in enumerate(choices(300, seed=1))]
+    days.land(history_file(tmp_path / "one.csv", [*early, {**early[0], "y": 9}]))
+    generation = days.champion()
+    theta, cut = generation.theta()["learner"], Vector.from_json(generation.manifest.cut)
+    assert (generation.manifest.metrics["rows"], generation.manifest.metrics["skipped"]) == (300, 0)
+    reading = Lookups(days.store, 0, now)
+    asked = [{"y": 0}, {"y": 3}, {"y": 9}]
+    done = reading.scorer("taps").predict(asked, now=now())
+    assert [prediction is None for prediction in done.predictions] == [False, True, True]
+    assert done.quarantined[1] == "y is not a category that a sample had; found 3.0"
+
+    late = [{**row, "y": 3 + 6 * (n % 2)} for n, row in enumerate(choices(40, seed=2))]
+    days.land(history_file(tmp_path / "two.csv", late, days=900))
+    bad = days.spark.read.format("delta").load(str(quarantine_path(days.settings.lake, "taps")))
+    reasons = {
+        (row["source"], row["reason"]): row["count"] for row in bad.groupBy("source", "reason").count().collect()
+    }
+    found = "y is none of its declared values; found '9'"
+    assert reasons == {("one.csv", found): 1, ("two.csv", found): 20}
+
+    seen = snapshot(days.spark, days.settings.lake, "taps")
+    plan = Plan(days.definition, 1, days.store.champion("taps"), cut, generation.theta())
+    opening = Opening(days.settings.store, days.settings.store.endpoint, 20)
+    learn(SparkInterval(plan, opening, seen.events, cut, seen.cut), days.store)
+    later = reading.scorer("taps").predict(asked, now=now())
+    assert [*later.quarantined] == [2]
+    # The oracle: counted in one array, what was quarantined left out.
+    some = np.array([[row["y"], row["x"]] for row in late if row["y"] == 3])
+    moved = learner.live(theta, learner.contribution(theta, some))
+    assert later.predictions[1] == {
+        name: values.tolist()[0] for name, values in learner.score(moved, np.array([[3.0]])).items()
+    }
 
 
 def test_what_cannot_be_refreshed_says_so(people: Place, rides: Place) -> None:

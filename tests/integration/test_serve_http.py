@@ -178,6 +178,7 @@ def test_records_are_scored(scoring_url: str) -> None:
     assert response.json() == {
         "definition": "rides",
         "predictions": [{"prediction": 175.0}],
+        "quarantined": [],
         "generation": 1,
         "vector": [["", "file", 100]],
         "parameters_vector": [["", "file", 100]],

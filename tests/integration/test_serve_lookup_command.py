@@ -66,9 +66,11 @@ def test_lookup_before_anything_was_published_exits_1(table: Table) -> None:
     assert "headrace run segments" in fresh.run("lookup", "segments", "17850", expect=1).stderr
 
 
-def test_lookup_as_of_exits_2(table: Table) -> None:
+def test_an_instant_needs_a_zone_and_something_served_then(table: Table) -> None:
     done = table.run("lookup", "segments", "17850", "--as-of", "2026-01-01", expect=2)
-    assert "as-of look-ups are not available yet" in done.stderr
+    assert "did you mean '2026-01-01T00:00:00Z'?" in done.stderr
+    done = table.run("lookup", "segments", "17850", "--as-of", "2026-01-01T00:00:00Z", expect=1)
+    assert "nothing of 'segments' was served at 2026-01-01T00:00:00+00:00" in done.stderr
 
 
 def test_lookup_with_the_engine_down_exits_75_and_says_what_to_do(table: Table) -> None:

@@ -36,7 +36,8 @@ def samples_of(definition: Definition, rows: DataFrame) -> DataFrame:
 def gated(definition: Definition, features: DataFrame, events: DataFrame) -> tuple[dict[str, Any], Verdict | None]:
     """`held_out`, the metrics over the samples that the gate holds out, and its verdict; neither without a gate.
 
-    features, events: as `samples_of` takes either. Raises InputError when the other samples cannot be fitted or these not be measured.
+    features, events: as `samples_of` takes either. Raises InputError when the other samples cannot be fitted, or these
+    not be measured.
     """
     if definition.gate is None or definition.learner is None:
         return {}, None

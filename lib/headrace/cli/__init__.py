@@ -32,6 +32,7 @@ _COMMANDS = {
     "generations": ("champion", "List sealed generations and where each stands in the store."),
     "compact": ("maintenance", "Merge small files of a stream's tables in the lake."),
     "vacuum": ("maintenance", "Remove files of the lake that no retained generation reads."),
+    "index": ("maintenance", "Keep events found by entity, for answers as of a past instant."),
     "split": ("data", "Cut a file of events in two by event time."),
     "demo": ("demo", "History as a batch, its last month live, a hand-over in between, and the proof."),
     "generate": ("data", "Write seeded sample data with the quirks of the real file."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from headrace.cli.opening import name_of, now, opened_store, promoting
+from headrace.cli.opening import name_of, note_flip, now, opened_store, promoting
 from headrace.cli.options import definition_argument, force_option, generation_option, json_option, with_settings
 from headrace.cli.output import fields, say_steps, show, table
 from headrace.config import Settings
@@ -59,6 +59,7 @@ def rollback(settings: Settings, definition: str, generation: int | None, at_onc
     waiting = None if at_once else Waiting(settings.stream.handover_s)
     with opened_store(settings) as store:
         champion = go_back(store, name, generation, now=now(), waiting=waiting)
+        note_flip(settings, store, name, champion)
     _say_champion(as_json, champion, f"back to generation {champion.generation} of {name}")
 
 

@@ -1,4 +1,4 @@
-"""`headrace compact`, `vacuum` and `refresh`: jobs over a stream's tables in the lake, to be run periodically."""
+"""`headrace compact`, `vacuum`, `index` and `refresh`: periodic jobs over a stream's tables in the lake."""
 
 from __future__ import annotations
 
@@ -54,6 +54,24 @@ def vacuum(settings: Settings, definition: str, hours: int, as_json: bool) -> No
     if done.kept:
         lines.append(f"{done.kept:,} files were kept for {', '.join(map(str, done.pins))}")
     show(as_json, {"stream": stream, **asdict(done)}, lambda: "\n".join(lines))
+
+
+@click.command()
+@definition_argument
+@json_option
+@with_settings
+def index(settings: Settings, definition: str, as_json: bool) -> None:
+    """Keep DEFINITION's events in the lake found by entity, up to what has landed now; run it periodically.
+
+    `headrace lookup --as-of T` answers from them, without Spark.
+    """
+    from headrace.speed.index import index as bring_up
+
+    loaded = load(definition)
+    with opened_spark(settings, f"index {loaded.name}", say_steps(as_json)) as spark:
+        done = bring_up(spark, settings, loaded)
+    said = {"definition": loaded.name, "rows": done.rows, "merged": done.merged, "covered": done.covered.to_json()}
+    show(as_json, said, lambda: f"{done.rows:,} events added" if done.rows else "nothing has landed since")
 
 
 @click.command()

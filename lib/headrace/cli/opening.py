@@ -84,4 +84,19 @@ def promoting(settings: Settings, name: str, *, force: bool = False) -> Callable
     from headrace.speed.handover import Waiting, promote
 
     waiting = Waiting(settings.stream.handover_s)
-    return lambda store, generation: promote(store, name, generation, now=now(), waiting=waiting, force=force)
+
+    def promoted(store: Store, generation: int) -> Champion:
+        champion = promote(store, name, generation, now=now(), waiting=waiting, force=force)
+        note_flip(settings, store, name, champion)
+        return champion
+
+    return promoted
+
+
+def note_flip(settings: Settings, store: Store, name: str, champion: Champion) -> None:
+    """Have the lake know from when on readers see the champion."""
+    from headrace.registry.timeline import Timeline, flip
+
+    entries = (entry for entry in store.ledger(name) if entry.generation == champion.generation)
+    for entry in entries:
+        Timeline(settings.lake, name).flipped(flip(entry, now()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, TypeVar
 
 import click
@@ -45,3 +46,23 @@ def with_settings(command: F) -> F:
         return command(*args, settings=settings, **kwargs)
 
     return wrapped  # type: ignore[return-value]
+
+
+class Instant(click.ParamType["datetime"]):
+    """An instant in ISO 8601; one without a time zone is refused, since it could be anybody's."""
+
+    name = "instant"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            instant = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no instant; expected ISO 8601, such as 2026-01-31T09:30:00Z", param, ctx)
+        if instant.tzinfo is None:
+            self.fail(f"{value!r} has no time zone; did you mean {instant.isoformat() + 'Z'!r}?", param, ctx)
+        return instant
+
+
+INSTANT = Instant()

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from headrace.cli.opening import name_of, now, open_prepared, opened_store
-from headrace.cli.options import with_settings
+from headrace.cli.opening import load, name_of, now, open_prepared, opened_store
+from headrace.cli.options import INSTANT, with_settings
 from headrace.cli.output import log_lines
-from headrace.errors import InputError, TerminalError
+from headrace.errors import InputError
 
 if TYPE_CHECKING:
     from headrace.config import Settings
@@ -23,21 +24,33 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("definition")
 @click.argument("entity")
-@click.option("--as-of", metavar="T", help="Answer as of a past instant (not available yet).")
+@click.option("--as-of", type=INSTANT, metavar="T", help="What was answered at a past instant, ISO 8601 with its zone.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON object.")
 @with_settings
-def lookup(settings: Settings, definition: str, entity: str, as_of: str | None, as_json: bool) -> None:
-    """Answer one key of DEFINITION from the serving store; exit 1 when ENTITY is unknown."""
-    if as_of is not None:
-        raise TerminalError("as-of look-ups are not available yet", found=f"--as-of {as_of}", do="leave --as-of out")
-    from headrace.serving.lookup import Lookups
+def lookup(settings: Settings, definition: str, entity: str, as_of: datetime | None, as_json: bool) -> None:
+    """Answer one key of DEFINITION from the serving store; exit 1 when ENTITY is unknown.
 
-    with opened_store(settings) as store:
-        found = Lookups(store, 0, now).one(name_of(definition), entity)
+    With --as-of the answer is recomputed from the lake, as `headrace index` left it; DEFINITION's code must be here.
+    """
+    found = _now(settings, definition, entity) if as_of is None else _then(settings, definition, entity, as_of)
     if as_json:
         click.echo(json.dumps(found.to_json()))
     else:
         _show(found)
+
+
+def _now(settings: Settings, definition: str, entity: str) -> Answer:
+    from headrace.serving.lookup import Lookups
+
+    with opened_store(settings) as store:
+        return Lookups(store, 0, now).one(name_of(definition), entity)
+
+
+def _then(settings: Settings, definition: str, entity: str, as_of: datetime) -> Answer:
+    from headrace.registry import Registry
+    from headrace.serving.past import Past
+
+    return Past(settings.lake, Registry(settings.registry), load(definition)).one(entity, as_of)
 
 
 @click.command()
@@ -49,8 +62,9 @@ def predict(settings: Settings, definition: str, records: BinaryIO, fitted: bool
     """Score records by the learner of DEFINITION's champion.
 
     FILE holds one JSON object a line with the learner's inputs, `-` (the default) is standard input. One JSON object
-    a record goes to standard output; what the parameters count goes to standard error. A wrong record ends it, with
-    exit code 2, in the thousand records that it is in.
+    a record goes to standard output, {"quarantined": reason} for one that the learner's rule for unseen categories
+    sets aside; what the parameters count goes to standard error. A wrong record ends it, with exit code 2, in the
+    thousand records that it is in.
     """
     from headrace.serving.lookup import Lookups
     from headrace.serving.scoring import MAX_RECORDS
@@ -60,8 +74,9 @@ def predict(settings: Settings, definition: str, records: BinaryIO, fitted: bool
         scorer = Lookups(store, 0, now).scorer(name, live=not fitted)
     asked = _records(records)
     while some := list(islice(asked, MAX_RECORDS)):
-        for prediction in scorer.predict(some, now=now()).predictions:
-            click.echo(json.dumps(prediction))
+        done = scorer.predict(some, now=now())
+        for number, prediction in enumerate(done.predictions):
+            click.echo(json.dumps({"quarantined": done.quarantined[number]} if prediction is None else prediction))
     counted = json.dumps(scorer.vector.to_json())
     click.echo(f"generation {scorer.served.generation.number}, parameters count up to {counted}", err=True)
 

@@ -54,6 +54,7 @@ class ServeSettings(_Section):
     token_secret: str
     champion_cache_s: float = Field(ge=0)
     max_body_bytes: int = Field(ge=1024)
+    logged_share: float = Field(ge=0, le=1)
 
 
 class KafkaSettings(_Section):
@@ -130,6 +131,10 @@ class Settings(_Section):
     @property
     def reports(self) -> Path:
         return self.home / "reports"
+
+    @property
+    def answers(self) -> Path:
+        return self.home / "answers"
 
     @property
     def engine_home(self) -> Path:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from headrace.errors import DefinitionError
+from headrace.errors import DefinitionError, InputError
 from headrace.models.expressions import literal, number, where_usable
 from headrace.models.learner import Contribution, Fitted, declared, require_finite
 from headrace.models.moments import Floats, centred, no_products, products, rows_counted
@@ -78,7 +78,8 @@ class KMeans:
         seed alone, bit for bit; beyond, sums of partitions are added in the order in which they arrive.
         Metrics: inertia (sum of squared scaled distances to the nearest centre), iterations, rows, and sizes
         (rows of each cluster number).
-        Raises InputError when there is no row, or a null or a number that is not finite in one.
+        Raises InputError when there is no row, a null or a number that is not finite in one, or a range of a feature
+        that no double holds.
         """
         from pyspark.ml import PipelineModel
         from pyspark.ml.feature import SQLTransformer
@@ -177,9 +178,24 @@ def _scaled(samples: DataFrame, names: Sequence[str]) -> Iterator[tuple[VectorAs
     assembled = assembler.transform(in_order(samples, names, "k-means")).select("inputs").persist()
     try:
         scaler = MinMaxScaler(inputCol="inputs", outputCol="scaled").fit(assembled)
+        _require_ranges(names, scaler)
         yield assembler, scaler, scaler.transform(assembled).select("scaled")
     finally:
         assembled.unpersist(blocking=True)
+
+
+def _require_ranges(names: Sequence[str], scaler: MinMaxScalerModel) -> None:
+    """InputError, naming the first, for a feature whose range no double holds, as nothing can be scaled to it."""
+    with np.errstate(over="ignore"):
+        widths = scaler.originalMax.toArray() - scaler.originalMin.toArray()
+    for name, width in zip(names, widths, strict=True):
+        if not np.isfinite(width):
+            raise InputError(
+                f"k-means cannot read {name!r}",
+                found="values too far apart for their range to be a double",
+                expected="values below 1e150",
+                do="let `prepare` drop such events or take the logarithm",
+            )
 
 
 def labels_by_nearest(parameters: Mapping[str, Any], base: Mapping[str, Any] | None) -> list[int]:

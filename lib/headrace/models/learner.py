@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -81,6 +81,18 @@ class Learner(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """A JSON value of the learner and its settings, part of the definition's hash."""
+
+
+@runtime_checkable
+class OfCategories(Learner, Protocol):
+    """A learner whose inputs may be categories, with a rule for one that no sample had."""
+
+    @property
+    def unseen(self) -> Literal["keep", "fail", "quarantine"]:
+        """What becomes of a row to be scored. As a sample it counts under each."""
+
+    def set_aside(self, parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> dict[int, str]:
+        """The rows not to be scored, and why; none but under `quarantine`. `score` refuses them by name."""
 
 
 def declared(learner: str, names: tuple[str, ...], features: Sequence[str]) -> tuple[str, ...]:

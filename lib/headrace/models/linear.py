@@ -13,7 +13,7 @@ from headrace.errors import DefinitionError
 from headrace.models.contribution import contributed
 from headrace.models.expressions import column, literal, weighted, where_usable
 from headrace.models.learner import Contribution, Fitted, require_finite
-from headrace.models.moments import Floats, centred, no_products, products, rows_counted
+from headrace.models.moments import Floats, centred, no_products, scaled_products
 from headrace.models.samples import in_order, usable
 from headrace.models.scaling import conditioned, scaled, scaling, scaling_stages, weighted_sum
 from headrace.models.totals import merged
@@ -135,10 +135,8 @@ class LinearRegression:
     def contribution(self, parameters: Mapping[str, Any], samples: npt.NDArray[Any]) -> Contribution:
         mean = np.array([*parameters["mean"], parameters["target_mean"]])
         scale = np.array([*parameters["scale"], parameters["target_scale"]])
-        rows = (np.asarray(samples, dtype=np.float64) - mean) / scale
-        counted = rows_counted(rows)
-        skipped = int(len(rows) - counted.sum())
-        return {"products": products(rows[counted] if skipped else rows), "skipped": skipped}
+        added, skipped = scaled_products(np.asarray(samples, dtype=np.float64), mean, scale)
+        return {"products": added, "skipped": skipped}
 
     def merge(self, left: Contribution, right: Contribution) -> Contribution:
         return merged(left, right)

@@ -15,11 +15,16 @@ STEP_BITS = 30
 # Values of at least this size are not counted: their steps are no exact doubles.
 LIMIT = 2.0**20
 
+# Values below this many steps are added up by BLAS in two halves: a high one of 20 bits and a low one of 15.
+_MODEST = 2.0 ** (STEP_BITS + 5)
 _LOW_BITS = 15
-# Rows of a block, and the size below which their halves' products add up exactly in doubles:
-# 2 * (5 + 15) bits of a product of two high halves, and 12 of the block's rows, are no more than 53.
-_BLOCK = 2**12
-_MODEST = 2.0**5
+# Added and taken away again, it leaves the multiples of 2**_LOW_BITS: a double has no digits below them then.
+_TO_HIGH = 1.5 * 2.0 ** (52 + _LOW_BITS)
+# Rows of a block: the 2 * 20 bits of a product of two high halves and 11 of the rows stay below 53, so doubles add them
+# exactly. Few enough that a block of twenty columns stays in a processor's cache.
+_BLOCK = 2**11
+# Blocks whose sums a 64-bit integer holds together: 51 bits of one and 10 of them.
+_HELD = 2**10
 
 
 def products(rows: Floats) -> list[int]:
@@ -56,35 +61,93 @@ def sums(rows: Floats) -> list[int]:
     return total
 
 
+def scaled_products(samples: Floats, mean: Floats, scale: Floats) -> tuple[list[int], int]:
+    """What `products` gives of (samples - mean) / scale, and how many rows were left out as they cannot be counted.
+
+    >>> scaled_products(np.array([[5.0], [np.nan]]), mean=np.array([3.0]), scale=np.array([4.0]))[1]
+    1
+    """
+    added = _Added(samples.shape[1])
+    # A power of two changes no digit: dividing by the scale in steps is one operation less for the same bits.
+    in_steps = scale * 2.0**-STEP_BITS
+    skipped = 0
+    for start in range(0, len(samples), _BLOCK):
+        with np.errstate(over="ignore", invalid="ignore"):
+            steps = (samples[start : start + _BLOCK] - mean) / in_steps
+        if not (modest := _is_modest(steps)):
+            counted = rows_counted(steps * 2.0**-STEP_BITS)
+            skipped += len(steps) - int(counted.sum())
+            steps = steps[counted]
+        added.add(np.rint(steps, out=steps), modest=modest)
+    return added.products(), skipped
+
+
 def _squared(rows: Floats, *, ones: int) -> list[int]:
-    width = rows.shape[1] + ones
-    total = np.zeros((width, width), dtype=object)
+    added = _Added(rows.shape[1])
     for start in range(0, len(rows), _BLOCK):
-        block = rows[start : start + _BLOCK]
-        steps = np.empty((len(block), width))
-        steps[:, :ones] = 2.0**STEP_BITS
-        np.rint(block * 2.0**STEP_BITS, out=steps[:, ones:])
-        modest = (np.abs(block) < _MODEST).all(axis=1)
-        total += _of_modest(steps if modest.all() else steps[modest])
-        if not modest.all():
-            exact = steps[~modest].astype(np.int64).astype(object)
-            total += exact.T @ exact
-    return [int(total[i, j]) for i in range(width) for j in range(i, width)]
+        steps = np.rint(rows[start : start + _BLOCK] * 2.0**STEP_BITS)
+        added.add(steps, modest=_is_modest(steps))
+    return added.products() if ones else added.gram()
 
 
-def _of_modest(steps: Floats) -> npt.NDArray[np.object_]:
-    """Products by BLAS, which adds integers exactly as long as they stay below 2**53: in two halves."""
-    high = np.floor(steps * 2.0**-_LOW_BITS)
-    low = steps - high * 2.0**_LOW_BITS
-    across = _integers(high.T @ low)
-    total: npt.NDArray[np.object_] = (across + across.T) * 2**_LOW_BITS
-    total += _integers(high.T @ high) * 2 ** (2 * _LOW_BITS)
-    total += _integers(low.T @ low)
-    return total
+def _is_modest(steps: Floats) -> bool:
+    """Whether every value is a number below _MODEST."""
+    # NaN is both the greatest and the least of what it is among, and no comparison with it is true.
+    return not len(steps) or bool(steps.max() < _MODEST and steps.min() > -_MODEST)
 
 
-def _integers(values: Floats) -> npt.NDArray[np.object_]:
-    return values.astype(np.int64).astype(object)
+class _Added:
+    """Exact sums of steps and of their products, block by block."""
+
+    def __init__(self, width: int) -> None:
+        self._samples = 0
+        self._sums = [0] * width
+        self._whole = np.zeros((width, width), dtype=object)
+        self._held = np.zeros((3, width, width), dtype=np.int64)
+        self._blocks = 0
+
+    def add(self, steps: Floats, *, modest: bool) -> None:
+        """Count up to _BLOCK rows of whole steps, each smaller than LIMIT in steps; modest: as `_is_modest` says."""
+        self._samples += len(steps)
+        if not modest:
+            near = (np.abs(steps) < _MODEST).all(axis=1)
+            self._add_far(steps[~near])
+            steps = steps[near]
+        # 35 bits of a value and 11 of the rows.
+        self._add_sums((np.ones(len(steps)) @ steps).astype(np.int64))
+        high = steps + _TO_HIGH
+        high -= _TO_HIGH
+        low = steps - high
+        high *= 2.0**-_LOW_BITS
+        for place, (left, right) in enumerate(((high, high), (high, low), (low, low))):
+            self._held[place] += (left.T @ right).astype(np.int64)
+        self._blocks += 1
+        if self._blocks == _HELD:
+            self._fold()
+
+    def _add_far(self, steps: Floats) -> None:
+        whole = steps.astype(np.int64)
+        self._add_sums(whole.sum(axis=0))  # 50 bits of a value and 11 of the rows
+        self._whole += whole.astype(object).T @ whole.astype(object)
+
+    def _add_sums(self, sums: npt.NDArray[np.int64]) -> None:
+        self._sums = [a + b for a, b in zip(self._sums, sums.tolist(), strict=True)]
+
+    def _fold(self) -> None:
+        high, across, low = self._held.astype(object)
+        self._whole += high * 4**_LOW_BITS + (across + across.T) * 2**_LOW_BITS + low
+        self._held[:] = 0
+        self._blocks = 0
+
+    def gram(self) -> list[int]:
+        """The upper triangle of the sums of products, row by row."""
+        self._fold()
+        return [int(total) for total in self._whole[np.triu_indices(len(self._sums))]]
+
+    def products(self) -> list[int]:
+        """The same with a column of ones before the others."""
+        one = 2**STEP_BITS
+        return [self._samples * one**2, *(total * one for total in self._sums), *self.gram()]
 
 
 def no_products(columns: int) -> list[int]:

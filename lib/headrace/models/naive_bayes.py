@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
@@ -27,6 +27,7 @@ from headrace.models.samples import in_order, usable
 from headrace.models.scaling import weighted_sum
 from headrace.models.tokens import LIMITS, Model, by_class, of_categories, of_columns, tables, weights
 from headrace.models.totals import merged
+from headrace.schemas.lake import FOUND
 
 if TYPE_CHECKING:
     from pyspark.ml import Transformer
@@ -46,8 +47,9 @@ class NaiveBayes:
     0 where it is absent; Spark ML's. `categorical`: the numbers of categories, from 0 up and below `categories`, a
     token for each that occurs; Spark ML has none, so its pipeline is the SQL.
     smoothing: what is added to every count, greater than 0. classes: how many; the target holds their numbers, 0 up.
-    unseen: of a category that no sample had, `keep` gives it the smoothing's share alone, and `fail` refuses the row
-    where it is scored. As a sample it counts from then on, under either.
+    unseen: what becomes of a row to be scored that has a category which no sample had: `keep` gives it the
+    smoothing's share alone, `fail` refuses all rows by name, `quarantine` sets this one aside with its reason, numbers
+    that are no category too. As a sample it counts from then on, under each.
 
     Outputs: `probability_0`, ... of the classes, and `prediction`, the number of the likeliest.
     Samples with a null or a number that the model does not take, or a target that is none of the classes, are not
@@ -64,7 +66,7 @@ class NaiveBayes:
     smoothing: float = 1.0
     classes: int = 2
     categories: int = 100
-    unseen: Literal["keep", "fail"] = "keep"
+    unseen: Literal["keep", "fail", "quarantine"] = "keep"
 
     kind: ClassVar[str] = "naive_bayes"
     sample: ClassVar[Literal["event"]] = "event"
@@ -75,7 +77,7 @@ class NaiveBayes:
             raise DefinitionError(f"{_NAME} needs at least two classes", found=f"classes={self.classes}")
         for what, found, among in (
             ("model", self.model, get_args(Model)),
-            ("rule for the unseen", self.unseen, ("keep", "fail")),
+            ("rule for the unseen", self.unseen, ("keep", "fail", "quarantine")),
         ):
             if found not in among:
                 raise DefinitionError(f"{_NAME} has no such {what}", found=repr(found), expected=f"one of {among}")
@@ -164,28 +166,37 @@ class NaiveBayes:
     def score(self, parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         """Probabilities of each row, float64, and the likeliest class, int32, the first of equally likely ones.
 
-        Raises InputError, naming the feature, for a number that the model does not take.
+        Raises InputError, naming the feature and the row, for a number that the model does not take.
         """
         rows = np.asarray(inputs, dtype=np.float64)
         require_finite(_NAME, parameters["features"], rows)
-        for place, name in enumerate(self.features):
-            refused = rows[~self._scorable(parameters, place, rows[:, place]), place]
-            if len(refused):
-                raise InputError(
-                    f"{_NAME} input {name!r} is not usable",
-                    found=float(refused[0]),
-                    expected="a category that a sample had"
-                    if is_class(refused[:1], int(self._limit)).all()
-                    else f"a whole number from 0 up, below {self._limit:.0f}",
-                    do="let `prepare` drop such events, or leave the feature out of the learner's `features`",
-                )
+        for row, name, value, expected in self._refused(parameters, rows):
+            raise InputError(
+                f"{_NAME} input {name!r} is not usable",
+                found=f"{value!r} in row {row}",
+                expected=expected,
+                do="let `prepare` drop such events, or leave the feature out of the learner's `features`",
+            )
         return told(self._scores(parameters, rows))
 
-    def _scorable(self, parameters: Mapping[str, Any], place: int, values: Floats) -> npt.NDArray[np.bool_]:
-        taken = is_class(values, int(self._limit))
-        if self.model == "categorical" and self.unseen == "fail":
-            taken &= np.isin(values, [float(code) for code in parameters["tables"][place]])
-        return taken
+    def set_aside(self, parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> dict[int, str]:
+        """Under `quarantine`, the rows with a number that is no category which a sample had, and what it is."""
+        if self.model != "categorical" or self.unseen != "quarantine":
+            return {}
+        refused = self._refused(parameters, np.asarray(inputs, dtype=np.float64))
+        reasons = ((row, f"{name} is not {expected}{FOUND}{value!r}") for row, name, value, expected in refused)
+        return dict(reversed([*reasons]))  # the first feature's, as `score` names it
+
+    def _refused(self, parameters: Mapping[str, Any], rows: Floats) -> Iterator[tuple[int, str, float, str]]:
+        """Feature by feature the rows whose number is not taken, the number, and what is."""
+        for place, name in enumerate(self.features):
+            whole = is_class(rows[:, place], int(self._limit))
+            taken = whole
+            if self.model == "categorical" and self.unseen != "keep":
+                taken = whole & np.isin(rows[:, place], [float(code) for code in parameters["tables"][place]])
+            for row in np.flatnonzero(~taken).tolist():
+                no_number = f"a whole number from 0 up, below {self._limit:.0f}"
+                yield row, name, float(rows[row, place]), "a category that a sample had" if whole[row] else no_number
 
     def _scores(self, parameters: Mapping[str, Any], rows: Floats) -> Floats:
         made = []
@@ -203,7 +214,7 @@ class NaiveBayes:
 
     def sql(self, parameters: Mapping[str, Any]) -> dict[str, str]:
         conditions = [self._taken(name) for name in self.features]
-        if self.model == "categorical" and self.unseen == "fail":
+        if self.model == "categorical" and self.unseen != "keep":
             conditions += [
                 f"{number(name)} IN ({', '.join(literal(float(code)) for code in table)})"
                 for name, table in zip(self.features, parameters["tables"], strict=True)

@@ -115,17 +115,20 @@ class Registry:
         """A sealed generation, every file checked; RegistryError names what is missing or damaged."""
         path = self._root / definition / padded(generation)
         manifest, text = self._manifest(definition, generation)
-        for name, expected in manifest.files.items():
-            file = path / name
-            found = _sha256(file) if file.is_file() else "no file"
-            if found != expected:
-                raise RegistryError(
-                    f"generation {generation} of {definition!r} is damaged: {name} does not match its manifest",
-                    found=found[:16],
-                    expected=expected[:16],
-                    do="train again, or restore the file; the damaged generation is never served from",
-                )
+        for name in manifest.files:
+            _require_undamaged(path, manifest, name)
         return Generation(path, manifest, hashlib.sha256(text.encode()).hexdigest())
+
+    def parameters(self, definition: str, generation: int) -> tuple[Manifest, dict[str, Any]]:
+        """The manifest and theta of a sealed generation; no other file is checked. Raises as `load`."""
+        path = self._root / definition / padded(generation)
+        manifest, _ = self._manifest(definition, generation)
+        _require_undamaged(path, manifest, THETA)
+        return manifest, _json(path / THETA)
+
+    def state_path(self, definition: str, generation: int) -> Path:
+        """Where `Generation.state_path` lies, unchecked: for samples, not for what is served."""
+        return self._root / definition / padded(generation) / STATE
 
     def _manifest(self, definition: str, generation: int) -> tuple[Manifest, str]:
         file = self._root / definition / padded(generation) / MANIFEST
@@ -159,6 +162,18 @@ class Registry:
         if not folder.is_dir():
             return []
         return sorted(int(path.name) for path in folder.iterdir() if path.is_dir() and path.name.isdigit())
+
+
+def _require_undamaged(path: Path, manifest: Manifest, name: str) -> None:
+    file, expected, generation = path / name, manifest.files[name], manifest.generation
+    found = _sha256(file) if file.is_file() else "no file"
+    if found != expected:
+        raise RegistryError(
+            f"generation {generation} of {manifest.definition!r} is damaged: {name} does not match its manifest",
+            found=found[:16],
+            expected=expected[:16],
+            do="train again, or restore the file; the damaged generation is never served from",
+        )
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -17,6 +17,8 @@ MAX_TEXT_BYTES = 32 * 1024
 MAX_ENTITY_BYTES = 1984
 
 _TYPES = ("string", "int", "bigint", "double", "boolean", "timestamp", "date")
+# Types whose values can be told one by one: type -> the Python type of one.
+_OF_VALUES = {"string": str, "int": int, "bigint": int}
 _DECIMAL = re.compile(r"decimal\((\d{1,2}),(\d{1,2})\)")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -28,10 +30,13 @@ class Field:
     `type` is a Spark type name: string, int, bigint, double, boolean, timestamp, date or decimal(p,s). A longer string
     than MAX_TEXT_BYTES is quarantined.
     `required`: a null is quarantined. `format`: Spark datetime patterns tried in order on text sources.
-    `aliases`: other spellings of the name found in files, matched without case.
+    `aliases`: other spellings of the name found in files, matched without case. `values`: all that a string, int or
+    bigint may be, such as the categories there are; any other is quarantined, a null is not. Empty: anything.
 
     >>> Field("amount", "double", aliases=("Amount (USD)",)).name
     'amount'
+    >>> Field("plan", "string", values=("free", "pro")).values
+    ('free', 'pro')
     """
 
     name: str
@@ -39,12 +44,15 @@ class Field:
     required: bool = False
     format: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    values: tuple[str | int, ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.format, str):
             object.__setattr__(self, "format", (self.format,))
         if isinstance(self.aliases, str):
             object.__setattr__(self, "aliases", (self.aliases,))
+        if not isinstance(self.values, str):
+            object.__setattr__(self, "values", tuple(self.values))
         if not _NAME.fullmatch(self.name):
             raise DefinitionError(
                 "a column name is not usable", found=repr(self.name), expected="snake_case starting with a letter"
@@ -55,6 +63,17 @@ class Field:
                 found=repr(self.type),
                 expected=f"one of {', '.join(_TYPES)} or decimal(p,s)",
                 nearest=nearest(self.type, _TYPES),
+            )
+        self._check_values()
+
+    def _check_values(self) -> None:
+        # By type, as True is an int to Python and a text is a sequence.
+        fits = isinstance(self.values, tuple) and {type(value) for value in self.values} <= {_OF_VALUES.get(self.type)}
+        if not fits or len(set(self.values)) < len(self.values):
+            raise DefinitionError(
+                f"column {self.name!r} of type {self.type} cannot be declared to have these values",
+                found=self.values,
+                expected="distinct texts of a string, or whole numbers of an int or bigint",
             )
 
 
@@ -104,6 +123,8 @@ class Schema:
                 "required": f.required,
                 "format": list(f.format),
                 "aliases": list(f.aliases),
+                # Left out without any: definitions of earlier generations keep their hash.
+                **({"values": list(f.values)} if f.values else {}),
             }
             for f in self.fields
         ]

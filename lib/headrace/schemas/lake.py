@@ -63,3 +63,17 @@ def gaps_path(lake: Path, stream: str) -> Path:
 def replayed_path(lake: Path, stream: str) -> Path:
     """The Delta table of quarantined records that were sent again."""
     return lake / "quarantine_replayed" / stream
+
+
+def timeline_path(lake: Path, definition: str) -> Path:
+    """The log of what was served of a definition when, which is no table."""
+    return lake / "timeline" / definition
+
+
+def by_entity_path(lake: Path, definition: str, definition_sha256: str) -> Path:
+    """The Delta table of the events a definition counts, clustered by entity; another one for each of its versions.
+
+    >>> by_entity_path(Path("lake"), "spend", "0123456789abcdef0123").as_posix()
+    'lake/by_entity/spend/0123456789abcdef'
+    """
+    return lake / "by_entity" / definition / definition_sha256[:16]

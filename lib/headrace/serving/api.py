@@ -119,11 +119,19 @@ class PredictRequest(_Strict):
     )
 
 
+class SetAside(BaseModel):
+    """A record that was not scored."""
+
+    record: int = Field(description="Its place among the records, from 0.")
+    reason: str
+
+
 class PredictionsBody(BaseModel):
-    """One prediction a record."""
+    """One prediction a record; null for one that is quarantined."""
 
     definition: str
-    predictions: list[dict[str, Any]]
+    predictions: list[dict[str, Any] | None]
+    quarantined: list[SetAside] = Field(description="Records set aside for a category that no sample had.")
     generation: int
     vector: list[list[Any]] = Field(description="What is counted of every entity.")
     parameters_vector: list[list[Any]] = Field(description="What is counted in the parameters.")

@@ -15,7 +15,7 @@ import numpy as np
 
 from headrace.errors import InputError, nearest
 from headrace.models.description import learner_from
-from headrace.models.learner import Learner
+from headrace.models.learner import Learner, OfCategories
 from headrace.schemas import Vector
 from headrace.serving.lookup import NoLearner, Readable
 from headrace.serving.merge import Served, iso
@@ -28,12 +28,14 @@ _KEPT = 16  # parameters kept solved
 class Predictions:
     """One prediction a record, and what made them.
 
+    quarantined: record number -> why it was set aside; its prediction is None.
     vector: what is counted of every entity. parameters_vector: what is counted in the parameters: every sample below
     it, and none from it on; for fitted parameters the generation's cut.
     """
 
     definition: str
-    predictions: list[dict[str, Any]]
+    predictions: list[dict[str, Any] | None]
+    quarantined: dict[int, str]
     generation: int
     vector: Vector
     parameters_vector: Vector
@@ -46,6 +48,7 @@ class Predictions:
         return {
             "definition": self.definition,
             "predictions": self.predictions,
+            "quarantined": [{"record": number, "reason": reason} for number, reason in self.quarantined.items()],
             "generation": self.generation,
             "vector": self.vector.to_json(),
             "parameters_vector": self.parameters_vector.to_json(),
@@ -66,24 +69,29 @@ class Scorer:
     vector: Vector
 
     def predict(self, records: Sequence[Mapping[str, Any]], *, now: datetime) -> Predictions:
-        """The learner's outputs for each record.
+        """The learner's outputs for each record that its rule for unseen categories does not set aside.
 
         records: the learner's inputs by name, finite numbers. Raises InputError naming record, field, nearest match.
         """
         if len(records) > MAX_RECORDS:
             raise InputError("too many records in one request", found=len(records), expected=f"<= {MAX_RECORDS}")
         names = tuple(self.parameters["features"])
-        rows = np.array([_row(number, record, names) for number, record in enumerate(records)], dtype=np.float64)
+        numbers = [_row(number, record, names) for number, record in enumerate(records)]
+        rows = np.array(numbers, dtype=np.float64).reshape(len(records), len(names))
+        aside = self.learner.set_aside(self.parameters, rows) if isinstance(self.learner, OfCategories) else {}
+        kept = [number for number in range(len(records)) if number not in aside]
         with np.errstate(over="ignore", invalid="ignore"):  # looked at below
-            outputs = self.learner.score(self.parameters, rows.reshape(len(records), len(names)))
+            outputs = self.learner.score(self.parameters, rows[kept])
         columns = {name: values.tolist() for name, values in outputs.items()}
-        made = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        for number, prediction in enumerate(made):
-            if any(isinstance(value, float) and not math.isfinite(value) for value in prediction.values()):
+        made: list[dict[str, Any] | None] = [None] * len(records)
+        for number, row in zip(kept, zip(*columns.values(), strict=True), strict=True):
+            if any(isinstance(value, float) and not math.isfinite(value) for value in row):
                 raise InputError(f"record {number} has no finite prediction", found=dict(records[number]))
+            made[number] = dict(zip(columns, row, strict=True))
         return Predictions(
             definition=self.definition,
             predictions=made,
+            quarantined=dict(sorted(aside.items())),
             generation=self.served.generation.number,
             vector=self.served.vector,
             parameters_vector=self.vector,

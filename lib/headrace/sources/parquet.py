@@ -11,7 +11,7 @@ from headrace.schemas.lake import FOUND
 from headrace.sources.faults import Fault, shown
 from headrace.sources.files import FileFingerprint, spark_path
 from headrace.sources.headers import Matched, match
-from headrace.sources.typed import is_beyond, missing
+from headrace.sources.typed import is_beyond, missing, undeclared
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -72,6 +72,8 @@ def parquet_faults(schema: Schema, required: frozenset[str]) -> list[Fault]:
             found.append(Fault(F.isnan(value) | (F.abs(value) == float("inf")), reason))
         elif (beyond := is_beyond(field, value)) is not None:
             found.append(Fault(beyond, F.lit(f"{field.name} is out of range of {field.type}")))
+        if field.values:
+            found.append(undeclared(field, value))
         if field.name in required:
             found.append(missing(field, value))
     return found

@@ -67,9 +67,19 @@ def faults(field: Field, text: Column, parsed: Column, *, required: bool) -> lis
     if beyond is not None:
         out = F.lit(f"{field.name} is out of range of {field.type}{FOUND}")
         found.append(Fault(beyond, F.concat(out, shown(text))))
+    if field.values:
+        found.append(undeclared(field, parsed))
     if required:
         found.append(missing(field, parsed))
     return found
+
+
+def undeclared(field: Field, parsed: Column) -> Fault:
+    """A value that is none of those the field may have."""
+    from pyspark.sql import functions as F
+
+    reason = F.concat(F.lit(f"{field.name} is none of its declared values{FOUND}"), shown(parsed.cast("string")))
+    return Fault(~parsed.isin(*field.values), reason)
 
 
 def is_beyond(field: Field, parsed: Column) -> Column | None:

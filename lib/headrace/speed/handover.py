@@ -72,11 +72,11 @@ def _asked_for(
             return champion_of.promote(store, definition, generation, now=now, force=True)
         former = ledger[champion.generation]
         if generation not in champion.previous:
-            return _hand_over(store, definition, former, entry, now, waiting)
+            return _hand_over(store, definition, former=former, entry=entry, now=now, waiting=waiting)
         cut, as_of = Vector.from_json(entry.info["cut"]), datetime.fromisoformat(entry.info["as_of"])
         store.take_over(definition, generation, WANTED, cut, as_of)
         try:
-            return _hand_over(store, definition, former, entry, now, waiting)
+            return _hand_over(store, definition, former=former, entry=entry, now=now, waiting=waiting)
         except BaseException:
             back_to = _handed(store.champion(definition).generation, now, now)
             store.take_over(definition, generation, back_to, Vector(), now)
@@ -123,7 +123,7 @@ def reached(store: Store, definition: str, entry: LedgerEntry) -> Vector:
 
 
 def _hand_over(
-    store: Store, definition: str, former: LedgerEntry, entry: LedgerEntry, now: datetime, waiting: Waiting | None
+    store: Store, definition: str, *, former: LedgerEntry, entry: LedgerEntry, now: datetime, waiting: Waiting | None
 ) -> Champion:
     generation, old = entry.generation, former.generation
     before, as_of = reached(store, definition, former), datetime.fromisoformat(former.info["as_of"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
@@ -36,12 +36,19 @@ class Interim:
     phases: Mapping[str, float] = field(default_factory=dict)
 
 
-def count(interval: Interval, store: Store, progress: Progress, as_of: datetime) -> Interim:
+def count(
+    interval: Interval,
+    store: Store,
+    progress: Progress,
+    as_of: datetime,
+    note: Callable[[Progress], None] = lambda _: None,
+) -> Interim:
     """Count an interval, and then say so: the progress item advances after the last item of the interval.
 
     The model item is one of them, for a learner whose samples are events.
 
-    as_of: the arrival time up to which everything is below the interval's end.
+    as_of: the arrival time up to which everything is below the interval's end. note: told of the progress once every
+    item is written, before the store is.
     Raises StoreError for an interval that begins beyond the progress, Fenced when another driver took over.
     """
     if not progress.vector.covers(interval.start):
@@ -64,6 +71,7 @@ def count(interval: Interval, store: Store, progress: Progress, as_of: datetime)
         learn(interval, store)
         phases.end("learn")
     advanced = replace(progress, vector=progress.vector.join(interval.end), as_of=max(as_of, progress.as_of))
+    note(advanced)
     store.advance(advanced)
     phases.end("advance")
     return Interim(advanced, settled, recut, phases.seconds)

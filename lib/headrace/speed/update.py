@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from headrace.errors import Fenced, HeadraceError, StartAgain
 from headrace.registry import Generation
 from headrace.registry.manifest import require_same
 from headrace.registry.promotion import view
+from headrace.registry.timeline import Moment, Timeline
 from headrace.schemas import Vector
 from headrace.sources.failures import explained
 from headrace.sources.feeds import feed_of
@@ -32,7 +33,7 @@ from headrace.speed.lake_following import LakeFollowing
 from headrace.speed.settling import Plan
 from headrace.speed.spark_interval import SparkInterval
 from headrace.stores import Opening
-from headrace.stores.port import Store
+from headrace.stores.port import Progress, Store
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -92,6 +93,7 @@ class Update:
         self._beginning: threading.Thread | None = None
         self._taken = False
         self._following: Following | None = None
+        self._timeline = Timeline(settings.lake, plan.definition.name)
         self._heard: deque[tuple[datetime, Vector]] = deque(maxlen=_SAMPLES)
         self._failure: Exception | None = None
         self._checkpoint = fresh_checkpoint(settings.home / "checkpoints" / "update" / plan.definition.name)
@@ -125,6 +127,7 @@ class Update:
         self._topic = topic = self._feed.topic()
         self._progress = self._store.take_over(definition.name, self.plan.generation, self._owner, self.plan.cut, as_of)
         self._taken = True
+        self._note(self._progress)
         # Of a stream whose positions landing gives, everything is counted from the lake.
         held = {} if self._feed.is_counted else self._feed.held(topic, {})
         for interval in backlog(
@@ -236,6 +239,10 @@ class Update:
 
     def _count(self, interval: Interval, as_of: datetime) -> None:
         began = monotonic()
-        interim = count(interval, self._store, self._progress, as_of)
+        interim = count(interval, self._store, self._progress, as_of, self._note)
         self._progress = interim.progress
         self._on_batch(Batch(self.plan.generation, interim, monotonic() - began))
+
+    def _note(self, progress: Progress) -> None:
+        moment = Moment(datetime.now(UTC), progress.generation, progress.vector, progress.as_of)
+        self._timeline.counted(moment, progress.epoch)

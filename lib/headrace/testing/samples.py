@@ -30,7 +30,8 @@ def rows_of(definition: Definition, events: Sequence[Row] | DataFrame) -> list[R
 
     They are dealt in turn to two partitions, positions in the order given. A column that is absent is null; a
     timestamp may be ISO 8601 text, and is UTC unless it says otherwise.
-    Raises InputError for an unknown column, or a null in a required one: such a row never reaches a definition.
+    Raises InputError for an unknown column, a null in a required one, or a value that is none of those declared: such
+    a row never reaches a definition.
     """
     schema = definition.source.schema
     if hasattr(events, "sparkSession"):
@@ -89,6 +90,13 @@ def _row(definition: Definition, number: int, event: Row) -> Row:
             raise InputError(
                 f"event {number} has no {field.name!r}",
                 found=dict(event),
+                do="leave it out: ingest quarantines such a row before the definition sees it",
+            )
+        if field.values and row[field.name] is not None and row[field.name] not in field.values:
+            raise InputError(
+                f"event {number} has a {field.name!r} that is none of its declared values",
+                found=repr(row[field.name]),
+                expected=f"one of {list(field.values)}",
                 do="leave it out: ingest quarantines such a row before the definition sees it",
             )
     return {

@@ -117,6 +117,7 @@ def test_where_it_was_loaded_from_does_not_matter() -> None:
         {"source": Stream("returns", schema=SALE)},
         {"source": Stream("sales", schema=SALE, history=Table("t"))},
         {"source": Stream("sales", schema=Schema([*SALE, Field("till", "int")]))},
+        {"source": Stream("sales", schema=Schema([Field("shop", "string", values=("north",)), *[*SALE][1:]]))},
         {"features": {"sales": Count()}},
         {"features": {"spent": Sum("amount", step="0.01"), "sales": Count()}},
         {"features": {"sales": Count(), "spent": Sum("amount", step="0.1")}},

@@ -67,13 +67,6 @@ def test_a_feature_that_all_entities_share_is_refused_by_name() -> None:
         LEARNER.live(fitted, LEARNER.contribution(fitted, same))
 
 
-@pytest.mark.spark
-def test_a_constant_feature_is_refused_in_training(spark: Any) -> None:
-    samples = spark.createDataFrame([(float(i), 7.0) for i in range(5)], list(FEATURES))
-    with pytest.raises(InputError, match=r"a cut-off cannot read 'spent'.*one value"):
-        LEARNER.fit(samples, FEATURES, None)
-
-
 def test_settings_that_mean_nothing() -> None:
     for features, k in (((), 3.0), (("a", "a"), 3.0), (("a",), 0.0), (("a",), float("inf"))):
         with pytest.raises(DefinitionError, match="a cut-off"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import importlib
 import inspect
 import json
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from declared_learners import EACH, FEATURES, KINDS, LEARNERS, OF_ENTITIES, OF_EVENTS, columns, frame, rows, samples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.ml import PipelineModel
@@ -23,67 +25,12 @@ from pyspark.sql import functions as F
 import headrace.models
 from headrace.errors import DefinitionError, InputError
 from headrace.models.contribution import contributed
-from headrace.models.cutoffs import CutOffs
 from headrace.models.description import learner_from
-from headrace.models.kmeans import KMeans
-from headrace.models.learner import Fitted, Learner
-from headrace.models.linear import LinearRegression
-from headrace.models.logistic import LogisticRegression
-from headrace.models.naive_bayes import NaiveBayes
+from headrace.models.learner import Fitted, OfCategories
 
 pytestmark = pytest.mark.spark
 
-FEATURES = ("recency", "frequency", "monetary")
-# Learners as they would be declared, at least one of each kind.
-LEARNERS: dict[str, Learner] = {
-    "cutoffs": CutOffs(FEATURES, k=1.5),
-    "kmeans": KMeans(k=3),
-    "linear": LinearRegression(FEATURES),
-    "logistic": LogisticRegression(FEATURES),
-    "multinomial logistic": LogisticRegression(FEATURES, ridge=0.01, classes=3),
-    "naive_bayes": NaiveBayes(FEATURES),
-    "bernoulli naive Bayes": NaiveBayes(FEATURES, model="bernoulli"),
-    "categorical naive Bayes": NaiveBayes(FEATURES, model="categorical", classes=3, categories=40),
-    "ridge": LinearRegression(FEATURES, ridge=0.01),
-}
-KINDS = sorted(LEARNERS)
-EACH = [kind for kind in KINDS if kind == LEARNERS[kind].kind]  # one of a kind, for what takes Spark long
-OF_EVENTS = [kind for kind in KINDS if LEARNERS[kind].sample == "event"]
-OF_ENTITIES = [kind for kind in KINDS if LEARNERS[kind].sample == "entity"]
-
 Fit = Callable[[str], Fitted]
-
-
-def rows(kind: str, seed: int = 1, count: int = 60) -> np.ndarray:
-    """Three clouds of whole and broken numbers, some negative; whole numbers that the model takes for naive Bayes."""
-    random = np.random.default_rng(seed)
-    centres = np.array([[5.0, 40.0, 900.25], [200.0, 3.0, -20.5], [350.0, 12.0, 50_000.0]])
-    values: np.ndarray = centres[np.arange(count) % 3] * random.uniform(0.8, 1.2, (count, 3))
-    learner = LEARNERS[kind]
-    if isinstance(learner, NaiveBayes):
-        values = np.abs(values) // 7 % {"multinomial": 50, "bernoulli": 2, "categorical": 9}[learner.model]
-    return values
-
-
-def frame(spark: Any, values: np.ndarray, columns: tuple[str, ...] = FEATURES) -> Any:
-    return spark.createDataFrame([tuple(map(float, row)) for row in values], list(columns))
-
-
-def columns(kind: str) -> tuple[str, ...]:
-    """What a learner is fitted on, of an event its target last."""
-    return FEATURES if kind in OF_ENTITIES else (*FEATURES, "target")
-
-
-def samples(kind: str, seed: int = 1, count: int = 60) -> np.ndarray:
-    values = rows(kind, seed, count)
-    if kind in OF_ENTITIES:
-        return values
-    noise = np.random.default_rng(seed + 100).normal(0, 5, count)
-    told = values @ [2.0, -1.5, 0.001] + 30 + noise
-    classes = getattr(LEARNERS[kind], "classes", None)
-    if classes is not None:
-        told = (told + noise * 100) // 200 % classes
-    return np.column_stack([values, told])
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +105,48 @@ def test_score_changes_neither_inputs_nor_parameters(kind: str, fitted: Fit) -> 
     LEARNERS[kind].score(parameters, values)
     assert parameters == before
     np.testing.assert_array_equal(values, rows(kind))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_learning_changes_neither_samples_nor_parameters(kind: str, fitted: Fit) -> None:
+    learner, parameters, some = LEARNERS[kind], fitted(kind).parameters, samples(kind, seed=4)
+    before = copy.deepcopy(parameters)
+    since = learner.contribution(parameters, some)
+    kept = copy.deepcopy(since)
+    learner.live(parameters, since)
+    assert (parameters, since) == (before, kept)
+    np.testing.assert_array_equal(some, samples(kind, seed=4))
+
+
+@pytest.mark.parametrize("rule", ["keep", "fail", "quarantine"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if isinstance(LEARNERS[kind], OfCategories)])
+def test_a_category_that_no_sample_had_by_each_rule(kind: str, rule: str, spark: Any, fitted: Fit) -> None:
+    learner, parameters = dataclasses.replace(LEARNERS[kind], unseen=rule), fitted(kind).parameters
+    odd = rows(kind)[:6]
+    odd[1, 1], odd[2, 0], odd[3, 2], odd[4, 1] = 30, 0.5, -1, 1e300
+
+    def refused(row: int) -> bool:
+        try:
+            learner.score(parameters, odd[row : row + 1])
+        except InputError:
+            return True
+        return False
+
+    left_out = [row for row in range(6) if refused(row)]
+    assert (1 in left_out) == (learner.model == "bernoulli" or (learner.model == "categorical" and rule != "keep"))
+    aside = learner.set_aside(parameters, odd)
+    sets_aside = learner.model == "categorical" and rule == "quarantine"
+    assert sorted(aside) == (left_out if sets_aside else [])
+    if sets_aside:
+        assert aside[1] == "frequency is not a category that a sample had; found 30.0"
+        assert aside[2] == "recency is not a whole number from 0 up, below 40; found 0.5"
+    numbered = frame(spark, np.column_stack([np.arange(6), odd]), ("row", *FEATURES))
+    told = numbered.orderBy("row").selectExpr(*learner.sql(parameters).values()).collect()
+    assert [row for row in range(6) if None in list(told[row])] == left_out
+    kept = [row for row in range(6) if row not in left_out]
+    ours = learner.score(parameters, odd[kept])
+    theirs = np.array([told[row] for row in kept])
+    np.testing.assert_allclose(np.column_stack([ours[name] for name in learner.outputs]), theirs, rtol=1e-9)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -108,25 +108,6 @@ class TestRefusals:
     def fit(self, spark: Any, values: np.ndarray, **settings: float) -> Fitted:
         return LinearRegression(FEATURES, **settings).fit(frame(spark, values), COLUMNS, None)
 
-    def test_a_constant_target(self, spark: Any) -> None:
-        values = events(1, 50)
-        values[:, 3] = 7.0
-        with pytest.raises(InputError, match=r"'rides'.*one value in every sample.*a target that changes"):
-            self.fit(spark, values)
-
-    def test_a_constant_feature(self, spark: Any) -> None:
-        values = events(1, 50)
-        values[:, 1] = 7.0
-        with pytest.raises(InputError, match=r"'wind'.*a feature that changes.*leave it out"):
-            self.fit(spark, values)
-
-    def test_collinear_features_by_name_unless_there_is_a_ridge(self, spark: Any) -> None:
-        values = events(1, 50)
-        values[:, 2] = 3 * values[:, 0] - 1
-        with pytest.raises(InputError, match=r"\['temperature', 'hour'\].*condition number.*declare a ridge"):
-            self.fit(spark, values)
-        assert self.fit(spark, values, ridge=0.1).metrics["rows"] == 50
-
     @pytest.mark.parametrize("features", [(), ("a", "a"), tuple(f"x{i}" for i in range(121))])
     def test_features_that_cannot_be_read(self, features: tuple[str, ...]) -> None:
         with pytest.raises(DefinitionError, match="1 to 120 distinct"):

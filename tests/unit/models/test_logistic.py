@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression as Peer
 
-from headrace.errors import DefinitionError, InputError
-from headrace.models.learner import Fitted
+from headrace.errors import DefinitionError
 from headrace.models.logistic import LogisticRegression
 
 FEATURES = ("price", "visits")
@@ -155,36 +154,6 @@ def test_a_huge_number_is_scored_all_the_same() -> None:
     outputs = learner.score(parameters, np.array([[1e300, 0.0], [-1e300, 0.0]]))
     assert outputs["probability_1"].tolist() == [1.0, 0.0]
     assert outputs["prediction"].tolist() == [1, 0]
-
-
-@pytest.mark.spark
-class TestRefusals:
-    def fit(self, spark: Any, values: np.ndarray, **settings: Any) -> Fitted:
-        return LogisticRegression(FEATURES, **settings).fit(frame(spark, values), COLUMNS, None)
-
-    def test_a_class_without_samples(self, spark: Any) -> None:
-        values = events(1, 50)
-        values[:, 2] = 1.0
-        with pytest.raises(InputError, match=r"'bought'.*no sample of class 0; samples by class \[0, 50\]"):
-            self.fit(spark, values)
-
-    def test_a_constant_feature(self, spark: Any) -> None:
-        values = events(1, 50)
-        values[:, 1] = 7.0
-        with pytest.raises(InputError, match=r"logistic regression cannot read 'visits'.*leave it out"):
-            self.fit(spark, values)
-
-    def test_collinear_features_by_name(self, spark: Any) -> None:
-        values = events(1, 50)
-        values[:, 1] = 3 * values[:, 0] - 1
-        with pytest.raises(InputError, match=r"\['price', 'visits'\].*condition number.*declare a ridge"):
-            self.fit(spark, values)
-
-    def test_values_whose_squares_no_double_holds(self, spark: Any) -> None:
-        values = events(1, 50)
-        values[0, 1] = 1e300
-        with pytest.raises(InputError, match=r"'visits'; found values too large"):
-            self.fit(spark, values)
 
 
 @pytest.mark.parametrize("features", [(), ("a", "a"), tuple(f"x{i}" for i in range(121))])

@@ -80,19 +80,24 @@ class TestUnseen:
         likely = told(learner, counted(learner, self.values), self.unseen)
         np.testing.assert_allclose(likely, [[zero / (zero + one), one / (zero + one)]], rtol=1e-12)
 
-    def test_failing_it_is_refused_by_name_until_a_sample_has_it(self) -> None:
-        learner = learner_of("categorical", 2, unseen="fail")
+    @pytest.mark.parametrize("rule", ["fail", "quarantine"])
+    def test_failing_or_set_aside_until_a_sample_has_it(self, rule: str) -> None:
+        learner = learner_of("categorical", 2, unseen=rule)
         parameters = counted(learner, self.values)
-        with pytest.raises(InputError, match=r"'good' is not usable; found 7.0; expected a category that a sample had"):
-            learner.score(parameters, self.unseen)
+        rows = np.vstack([self.values[:, :-1], self.unseen])
+        with pytest.raises(InputError, match=r"'good' is not usable; found 7.0 in row 3; expected a category that a s"):
+            learner.score(parameters, rows)
+        reason = {3: "good is not a category that a sample had; found 7.0"}
+        assert learner.set_aside(parameters, rows) == (reason if rule == "quarantine" else {})
         since = learner.contribution(parameters, np.column_stack([self.unseen, [1.0]]))
         live = learner.live(parameters, since)
+        assert learner.set_aside(live, rows) == {}
         assert learner.score(live, self.unseen)["prediction"].tolist() == [1]
 
     @pytest.mark.spark
     def test_in_sql_it_is_kept_or_null_and_what_is_no_category_is_null(self, spark: Any) -> None:
         given = spark.createDataFrame([(7.0, 1.0, 0.0), (10.0, 1.0, 0.0), (0.5, 1.0, 0.0)], list(FEATURES))
-        for rule in ("keep", "fail"):
+        for rule in ("keep", "fail", "quarantine"):
             learner = learner_of("categorical", 2, unseen=rule)
             parameters = counted(learner, self.values)
             first, *others = given.selectExpr(*learner.sql(parameters).values()).collect()
@@ -125,14 +130,6 @@ def test_what_the_model_does_not_take_is_refused_by_name_and_counts_for_nothing(
     assert learner.contribution(parameters, odd) == {**learner.empty(parameters), "skipped": 3}
 
 
-@pytest.mark.spark
-def test_a_class_without_samples_is_refused_by_name(spark: Any) -> None:
-    values = events(1, 30, "multinomial", 2).astype(float)
-    samples = spark.createDataFrame(values.tolist(), list(COLUMNS))
-    with pytest.raises(InputError, match=r"naive Bayes cannot learn 'rating'; found no sample of class 2"):
-        learner_of("multinomial", 3).fit(samples, COLUMNS, None)
-
-
 @pytest.mark.parametrize(
     "settings",
     [
@@ -141,7 +138,7 @@ def test_a_class_without_samples_is_refused_by_name(spark: Any) -> None:
         {"model": "gaussian"},
         {"smoothing": 0.0},
         {"classes": 1},
-        {"unseen": "quarantine"},
+        {"unseen": "skip"},
         {"model": "categorical", "categories": 900},
         {"model": "categorical", "categories": 0},
     ],
@@ -153,7 +150,14 @@ def test_settings_that_mean_nothing(settings: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"model": "bernoulli"}, {"smoothing": 2.0}, {"classes": 3}, {"categories": 7}, {"unseen": "fail"}],
+    [
+        {"model": "bernoulli"},
+        {"smoothing": 2.0},
+        {"classes": 3},
+        {"categories": 7},
+        {"unseen": "fail"},
+        {"unseen": "quarantine"},
+    ],
 )
 def test_every_setting_is_described(change: dict[str, Any]) -> None:
     assert NaiveBayes(FEATURES, **change).describe() != NaiveBayes(FEATURES).describe()

@@ -12,6 +12,7 @@ from published import FITTED, LEARNER, NOW, learned, promote, publish, version
 
 from headrace.errors import InputError
 from headrace.models.kmeans import KMeans
+from headrace.models.naive_bayes import NaiveBayes
 from headrace.schemas import Vector
 from headrace.serving.lookup import Lookups, NoLearner, UnknownDefinition
 from headrace.stores.memory import MemoryStore
@@ -52,6 +53,7 @@ def test_fitted_parameters_count_up_to_the_cut(store: MemoryStore) -> None:
     assert done.to_json() == {
         "definition": "rides",
         "predictions": [{"prediction": 175.0}, {"prediction": 100.0}],
+        "quarantined": [],
         "generation": 1,
         "vector": COUNTED.to_json(),
         "parameters_vector": CUT.to_json(),
@@ -114,6 +116,42 @@ def test_a_learner_of_entities_counts_what_its_item_does(store: MemoryStore) -> 
         pytest.approx([1.4]),
     ]
     assert clusters() == [4, 4, 4, 2]
+
+
+def test_an_unseen_category_is_scored_refused_or_set_aside_by_the_learners_rule(store: MemoryStore) -> None:
+    seen = np.array([[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]])
+    asked = [{"day": 1}, {"day": 5}, {"day": 0}]
+
+    def made(rule: Any) -> tuple[Any, NaiveBayes]:
+        learner = NaiveBayes(("day",), model="categorical", unseen=rule)
+        start = {"features": ["day"], "target": "late", "classes": 2, "contribution": learner.empty({})}
+        state = learner.contribution(start, seen)
+        info = learned()
+        info["description"]["learner"] = learner.describe()
+        info["theta"]["learner"] = {**learner.live(start, state), "contribution": state}
+        publish(store, f"days_{rule}", 1, {"a": version(1, 1)}, **info)
+        promote(store, f"days_{rule}", 1)
+        return lookups(store).scorer(f"days_{rule}"), learner
+
+    kept, _ = made("keep")
+    every = kept.predict(asked, now=NOW)
+    assert (len(every.predictions), every.quarantined) == (3, {})
+    refusing, _ = made("fail")
+    with pytest.raises(InputError, match=r"'day' is not usable; found 5\.0 in row 1"):
+        refusing.predict(asked, now=NOW)
+    sorting, learner = made("quarantine")
+    done = sorting.predict(asked, now=NOW)
+    assert done.predictions == [every.predictions[0], None, every.predictions[2]]
+    reason = "day is not a category that a sample had; found 5.0"
+    assert done.to_json()["quarantined"] == [{"record": 1, "reason": reason}]
+    none = sorting.predict(asked[1:2], now=NOW)
+    assert (none.predictions, none.quarantined) == ([None], {0: reason})
+
+    # A sample that has it makes it a category.
+    counted = learner.contribution(sorting.parameters, np.array([[5.0, 1.0]]))
+    store.write_model("days_quarantine", 1, ModelItem(json.dumps(counted), BEYOND))
+    later = lookups(store).scorer("days_quarantine").predict(asked, now=NOW)
+    assert (later.quarantined, later.predictions[1]["prediction"]) == ({}, 1)
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,9 @@ def test_no_counted_event_is_no_proof(spark):
 def test_events_that_never_reach_a_definition_are_refused(spark):
     with pytest.raises(InputError, match=r"event 0 has columns .* found \['custmer'\].*nearest 'customer'"):
         assert_law(spending(), [{"custmer": 7, "at": "2024-01-01"}])
+    plans = Schema([*PURCHASE, Field("plan", "string", values=("free", "pro"))])
+    with pytest.raises(InputError, match=r"event 0 has a 'plan' that is none of .* found 'gold'; expected"):
+        assert_law(spending(source=Stream("purchases", plans)), [{**EVENTS[0], "plan": "gold"}])
     with pytest.raises(InputError, match="event 1 has no 'at'"):
         assert_law(spending(), [{"at": "2024-01-01"}, {"customer": 7}])
     with pytest.raises(InputError, match=r"lack columns of the stream; .*expected \['amount'"):
