@@ -14,7 +14,7 @@ INTERRUPTED = 130
 # command -> (module, one line of help); the modules import Spark, boto3 and FastAPI only when they run.
 _COMMANDS = {
     "doctor": ("engines", "Check Java, jars, ports, memory and credentials, and say how to mend each."),
-    "up": ("engines", "Start local engines (kafka, dynamodb, cassandra, s3); data survives `down`."),
+    "up": ("engines", "Start local engines (kafka, dynamodb, cassandra, s3, kinesis); data survives `down`."),
     "down": ("engines", "Stop the local engines this folder started."),
     "status": ("engines", "Show the local engines, their addresses and logs."),
     "run": ("batch", "Ingest, train, publish, promote and report: the main job."),
@@ -39,7 +39,8 @@ _COMMANDS = {
     "refresh": ("maintenance", "Take the live parameters of a learner of entities anew from the lake."),
     "lookup": ("serving", "Answer one key from the serving store."),
     "predict": ("serving", "Score records, by parameters that the stream keeps live."),
-    "serve": ("serving", "Serve look-ups over HTTP."),
+    "serve": ("serving", "Serve look-ups over HTTP, and a console."),
+    "token": ("tokens", "Make a token for the server, hashed, with scopes."),
     "bench": ("bench", "Measure against peers, side by side (in a source checkout)."),
     "config": ("settings", "Print the settings in force and where they come from."),
 }

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import anyio.to_thread
@@ -29,9 +30,9 @@ from headrace.serving.predictions import BatchRequest, PredictionQuery, Predicti
 from headrace.serving.problems import Problem, Refusal
 from headrace.serving.reading import reader_of
 from headrace.serving.respond import json_response
-from headrace.serving.rules import RULES, check_rules, open_paths
+from headrace.serving.rules import RULES, check_rules
 from headrace.serving.schema import describe_api
-from headrace.serving.tokens import BearerToken
+from headrace.serving.tokens import Tokens
 from headrace.serving.views import Views
 from headrace.serving.watch import Watch
 
@@ -91,12 +92,9 @@ class PredictionsBody(BaseModel):
 def create_app(settings: Settings, store: Watched, clock: Callable[[], datetime], token: str | None) -> FastAPI:
     """The ASGI app over an open (or opening) store; the caller closes the store.
 
-    Raises ConfigError when the settings require a token and there is none.
+    token: one that allows everything. Raises ConfigError when the settings require a token and there is none.
     """
-    if settings.serve.require_token and not token:
-        raise ConfigError(
-            "serving requires a token and there is none", do=f"set the secret {settings.serve.token_secret!r}"
-        )
+    tokens = _tokens(settings, clock, token) if settings.serve.require_token else None
     serve = settings.serve
     reader = reader_of(store, serve.store_timeout_s / 2)
     pointers = Pointers(reader, serve.champion_cache_s, serve.store_timeout_s)
@@ -113,7 +111,6 @@ def create_app(settings: Settings, store: Watched, clock: Callable[[], datetime]
     metrics = Metrics(pointers.all, views, clock)
     readiness = Readiness(reader)
     watch = Watch(store, clock, serve.watch_s)
-    bearer = BearerToken(token) if settings.serve.require_token and token else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -139,19 +136,26 @@ def create_app(settings: Settings, store: Watched, clock: Callable[[], datetime]
     add_console(app, Console(store, watch, clock), _asking(metrics))
     _add_operations(app, readiness, metrics)
     problems.install(app)
-    guarded = {(rule.method, rule.path) for rule in RULES if rule.scope != "open"}
-    describe_api(app, [*DESCRIBED.routes, *app.routes], guarded)
+    describe_api(app, [*DESCRIBED.routes, *app.routes], {(rule.method, rule.path): rule.scope for rule in RULES})
     # The layer added last is the outermost.
     app.add_middleware(ShortCut, predictions=predictions)
     app.add_middleware(
         Admission,
-        token=bearer,
-        open_paths=open_paths(),
+        tokens=tokens,
         max_body_bytes=settings.serve.max_body_bytes,
     )
     app.add_middleware(Observation, answered=metrics.answered)
     check_rules(app)
     return app
+
+
+def _tokens(settings: Settings, clock: Callable[[], datetime], token: str | None) -> Tokens:
+    if not token and not settings.serve.token_file:
+        raise ConfigError(
+            "serving requires a token and there is none",
+            do=f"set the secret {settings.serve.token_secret!r}, or name a file of hashes in serve.token_file",
+        )
+    return Tokens(token, Path(settings.serve.token_file) if settings.serve.token_file else None, clock)
 
 
 def _asking(metrics: Metrics) -> Ask:

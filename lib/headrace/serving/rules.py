@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fastapi import FastAPI
+from starlette.routing import compile_path
 
 Scope = Literal["open", "read", "predict", "console", "metrics"]
 
@@ -40,6 +41,28 @@ RULES = (
     Rule("GET", "/console/charts.js", "open"),
     Rule("GET", "/console/icon.svg", "open"),
 )
+
+
+class Wanted:
+    """What a request needs, before it is routed.
+
+    >>> wanted = Wanted()
+    >>> [wanted.scope("GET", path) for path in ("/v1/predictions/segments/a/b", "/healthz", "/nothing")]
+    ['read', 'open', None]
+    """
+
+    def __init__(self) -> None:
+        self._open = open_paths()
+        self._rules = [(rule, compile_path(rule.path)[0]) for rule in RULES if rule.scope != "open"]
+
+    def scope(self, method: str, path: str) -> Scope | None:
+        """The scope of the route that will answer; None where none will, which any token may be told."""
+        if path in self._open:
+            return "open"
+        for rule, pattern in self._rules:
+            if rule.method == method and pattern.match(path):
+                return rule.scope
+        return None
 
 
 def open_paths() -> frozenset[str]:

@@ -53,7 +53,7 @@ def test_no_operation_takes_a_path_or_a_url() -> None:
 def test_the_description_names_the_token_and_the_problems() -> None:
     described = app_for().openapi()
     guarded = described["paths"]["/v1/predictions/{definition}/{entity}"]["get"]
-    assert guarded["security"] == [{"token": []}]
+    assert guarded["security"] == [{"token": ["read"]}]
     assert list(guarded["responses"]["404"]["content"]) == ["application/problem+json"]
     assert "security" not in described["paths"]["/healthz"]["get"]
     assert "HTTPValidationError" not in described["components"]["schemas"]
