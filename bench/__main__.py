@@ -34,6 +34,7 @@ BENCHES: dict[str, tuple[str, ...]] = {
     "as_of": (),
     "scoring": (),
     "contribution": (),
+    "lookups": (),
 }
 
 

@@ -148,9 +148,9 @@ def test_readiness_asks_the_store_at_most_once_a_second(fragile: Fragile, fragil
 def test_a_slow_store_does_not_stop_health_and_the_queue_is_bounded(
     fragile: Fragile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "LOOKUP_THREADS", 2)
-    monkeypatch.setattr(api, "QUEUE", 4)
-    app = create_app(load(["serve.champion_cache_s=0"], "local"), fragile, lambda: NOW, None)
+    monkeypatch.setattr(api, "MOST_INSIDE", 10)
+    settings = load(["serve.champion_cache_s=0", "serve.store_timeout_s=10"], "local")
+    app = create_app(settings, fragile, lambda: NOW, None)
     with serving(app) as url, ThreadPoolExecutor(30) as pool:
         assert get(url, "/readyz").status_code == 200
         fragile.gate.clear()
@@ -204,7 +204,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 def test_metrics_count_by_route_and_tell_the_champion(url: str) -> None:
     for entity in ("17850", "a b", "nobody"):
         get(url, f"/v1/predictions/segments/{entity}")
-    requests.request("BREW", f"{url}/{'x' * 200}", headers=AUTHORIZED, timeout=10)
+    requests.request("PROPFIND", f"{url}/{'x' * 200}", headers=AUTHORIZED, timeout=10)
     response = get(url, "/metrics")
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
     text = response.text

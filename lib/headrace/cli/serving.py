@@ -66,8 +66,7 @@ def predict(settings: Settings, definition: str, records: BinaryIO, fitted: bool
     sets aside; what the parameters count goes to standard error. A wrong record ends it, with exit code 2, in the
     thousand records that it is in.
     """
-    from headrace.serving.lookup import Lookups
-    from headrace.serving.scoring import MAX_RECORDS
+    from headrace.serving.lookup import MAX_RECORDS, Lookups
 
     name = name_of(definition)
     with opened_store(settings) as store:

@@ -57,6 +57,11 @@ class ServeSettings(_Section):
     tls_key: str
     champion_cache_s: float = Field(ge=0)
     max_body_bytes: int = Field(ge=1024)
+    store_timeout_s: float = Field(gt=0)
+    store_down: Literal["refuse", "stale"]
+    view: list[str]
+    view_refresh_s: float = Field(ge=0)
+    view_max_age_s: float = Field(ge=0)
     logged_share: float = Field(ge=0, le=1)
     watch_s: float = Field(ge=0)
 

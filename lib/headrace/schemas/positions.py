@@ -53,6 +53,9 @@ class Vector(Mapping[Log, int]):
     def __len__(self) -> int:
         return len(self._next)
 
+    def __eq__(self, other: object) -> bool:
+        return self._next == other._next if isinstance(other, Vector) else super().__eq__(other)
+
     def __hash__(self) -> int:
         return hash(tuple(self._next.items()))
 

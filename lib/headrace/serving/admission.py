@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 import re
 import time
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from urllib.parse import unquote_to_bytes
@@ -55,8 +55,8 @@ class Observation:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                own = [(b"x-request-id", request_id.encode()), *_ON_EVERY_ANSWER]
-                message = {**message, "headers": [*message.get("headers", []), *own]}
+                own = [(b"x-request-id", request_id.encode("ascii")), *_ON_EVERY_ANSWER]
+                message["headers"] = [*message.get("headers", []), *own]
             await send(message)
 
         try:
@@ -76,18 +76,15 @@ class Observation:
         self._answered(scope["method"], route, shown, seconds)
         if access_log.isEnabledFor(logging.INFO):
             client = scope.get("client")
-            line = {
-                "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-                "request_id": request_id,
-                "client": client[0] if client else None,
-                "token": scope.get("headrace.token"),
-                "method": scope["method"],
-                "route": route,
-                "definition": scope.get("path_params", {}).get("definition"),
-                "status": status,
-                "ms": round(seconds * 1000, 2),
-            }
-            access_log.info(json.dumps(line))
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")[:23]
+            address = json.dumps(client[0] if client else None)
+            definition = json.dumps(scope.get("path_params", {}).get("definition"))
+            token = json.dumps(scope.get("headrace.token"))
+            access_log.info(
+                f'{{"time": "{now}Z", "request_id": "{request_id}", "client": {address}, "token": {token}, '
+                f'"method": {json.dumps(scope["method"])}, "route": "{route}", "definition": {definition}, '
+                f'"status": {"null" if status is None else status}, "ms": {seconds * 1000:.2f}}}'
+            )
 
 
 class Admission:
@@ -187,4 +184,4 @@ def _request_id(scope: Scope) -> str:
         if name == b"x-request-id" and _SANE_REQUEST_ID.fullmatch(value):
             sane: str = value.decode("ascii")
             return sane
-    return uuid.uuid4().hex
+    return f"{random.getrandbits(128):032x}"

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import anyio.to_thread
 from anyio import CapacityLimiter
-from fastapi import FastAPI, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
-from starlette.convertors import Convertor, register_url_convertor
+from fastapi import APIRouter, FastAPI, Query
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 import headrace
@@ -23,39 +20,28 @@ from headrace.config import Settings
 from headrace.errors import ConfigError, HeadraceError, StoreError, StoreUnavailable
 from headrace.serving import problems
 from headrace.serving.admission import Admission, Observation
+from headrace.serving.answering import Answering
 from headrace.serving.console import Ask, Console, NoQuery, add_console
 from headrace.serving.health import Readiness
-from headrace.serving.lookup import MAX_ENTITIES, Lookups
 from headrace.serving.metrics import CONTENT_TYPE, Metrics
 from headrace.serving.overview import Watched
+from headrace.serving.pointers import Pointers
+from headrace.serving.predictions import BatchRequest, PredictionQuery, Predictions, PredictRequest, ShortCut
 from headrace.serving.problems import Problem, Refusal
+from headrace.serving.reading import reader_of
 from headrace.serving.respond import json_response
 from headrace.serving.rules import RULES, check_rules
 from headrace.serving.schema import describe_api
-from headrace.serving.scoring import MAX_RECORDS
 from headrace.serving.tokens import Tokens
+from headrace.serving.views import Views
 from headrace.serving.watch import Watch
 
 T = TypeVar("T")
 
-# Look-ups wait on the store in this many threads; as many again times QUEUE may wait for a thread.
-LOOKUP_THREADS = 32
+MOST_INSIDE = 512  # requests that may wait for the store at once
+# What the console asks waits on the store in this many threads; as many again times QUEUE may wait for a thread.
+CONSOLE_THREADS = 8
 QUEUE = 16
-
-
-class KeyConvertor(Convertor[str]):
-    """The rest of a path, whatever it holds; Starlette's own `path` stops at a line break."""
-
-    regex = "(?s:.*)"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
-
-
-register_url_convertor("key", KeyConvertor())
 
 
 class AnswerBody(BaseModel):
@@ -82,26 +68,6 @@ class AnswersBody(BaseModel):
     missing: list[str]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class BatchRequest(_Strict):
-    """Up to 100 entities, exactly as they are stored."""
-
-    entities: list[str] = Field(max_length=MAX_ENTITIES, examples=[["17850", "13047"]])
-    as_of: AwareDatetime | None = Field(None, description="Not available yet: answered with 501.")
-
-
-class PredictRequest(_Strict):
-    """Up to 1,000 records, each with exactly the learner's inputs, finite numbers."""
-
-    records: list[dict[str, Any]] = Field(max_length=MAX_RECORDS, examples=[[{"temperature": 0.24, "humidity": 0.81}]])
-    parameters: Literal["live", "fitted"] = Field(
-        "live", description="live: as the samples since training have moved them; fitted: the generation's own."
-    )
-
-
 class SetAside(BaseModel):
     """A record that was not scored."""
 
@@ -123,27 +89,37 @@ class PredictionsBody(BaseModel):
     stale: bool
 
 
-class PredictionQuery(_Strict):
-    as_of: AwareDatetime | None = Field(None, description="Not available yet: answered with 501.")
-
-
 def create_app(settings: Settings, store: Watched, clock: Callable[[], datetime], token: str | None) -> FastAPI:
     """The ASGI app over an open (or opening) store; the caller closes the store.
 
     token: one that allows everything. Raises ConfigError when the settings require a token and there is none.
     """
     tokens = _tokens(settings, clock, token) if settings.serve.require_token else None
-    lookups = Lookups(store, settings.serve.champion_cache_s, clock)
-    metrics = Metrics(lookups, clock)
-    readiness = Readiness(store)
-    watch = Watch(store, clock, settings.serve.watch_s)
+    serve = settings.serve
+    reader = reader_of(store, serve.store_timeout_s / 2)
+    pointers = Pointers(reader, serve.champion_cache_s, serve.store_timeout_s)
+    views = Views(serve.view, reader, pointers, serve.view_refresh_s, serve.view_max_age_s)
+    answering = Answering(
+        reader,
+        pointers,
+        views,
+        clock,
+        cache_s=serve.champion_cache_s,
+        timeout_s=serve.store_timeout_s,
+        when_down=serve.store_down,
+    )
+    metrics = Metrics(pointers.all, views, clock)
+    readiness = Readiness(reader)
+    watch = Watch(store, clock, serve.watch_s)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        beside = [asyncio.create_task(readiness.check()), asyncio.create_task(watch.run())]
+        tasks = [asyncio.create_task(beside) for beside in (readiness.check(), views.run(), watch.run())]
         yield
-        for task in beside:
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await reader.close()
 
     app = FastAPI(
         title="headrace",
@@ -152,15 +128,17 @@ def create_app(settings: Settings, store: Watched, clock: Callable[[], datetime]
         redoc_url=None,
         redirect_slashes=False,
         openapi_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # asked for at every request; we have our own
         lifespan=lifespan,
     )
-    ask = _asking(metrics)
-    _add_predictions(app, lookups, ask, watch, clock)
-    add_console(app, Console(store, watch, clock), ask)
+    predictions = Predictions(answering, metrics, watch.answered, clock, MOST_INSIDE)
+    app.router.routes.extend(predictions.routes())
+    add_console(app, Console(store, watch, clock), _asking(metrics))
     _add_operations(app, readiness, metrics)
     problems.install(app)
-    describe_api(app, {(rule.method, rule.path): rule.scope for rule in RULES})
+    describe_api(app, [*DESCRIBED.routes, *app.routes], {(rule.method, rule.path): rule.scope for rule in RULES})
     # The layer added last is the outermost.
+    app.add_middleware(ShortCut, predictions=predictions)
     app.add_middleware(
         Admission,
         tokens=tokens,
@@ -181,9 +159,9 @@ def _tokens(settings: Settings, clock: Callable[[], datetime], token: str | None
 
 
 def _asking(metrics: Metrics) -> Ask:
-    """What runs a question to the store in one of LOOKUP_THREADS threads, and refuses it where too many wait."""
-    threads = CapacityLimiter(LOOKUP_THREADS)
-    most = LOOKUP_THREADS * (1 + QUEUE)
+    """What runs a question to the store in one of CONSOLE_THREADS threads, and refuses it where too many wait."""
+    threads = CapacityLimiter(CONSOLE_THREADS)
+    most = CONSOLE_THREADS * (1 + QUEUE)
     inside = 0
 
     async def ask(question: Callable[..., T], *arguments: Any) -> T:
@@ -204,33 +182,28 @@ def _asking(metrics: Metrics) -> Ask:
     return ask
 
 
-def _add_predictions(app: FastAPI, lookups: Lookups, ask: Ask, watch: Watch, clock: Callable[[], datetime]) -> None:
-    @app.get("/v1/predictions/{definition}/{entity:key}", response_model=AnswerBody)
-    async def prediction(definition: str, entity: str, query: Annotated[PredictionQuery, Query()]) -> Response:
-        """The answer for one entity. Keys with `.` or `..` as a path segment are asked for through `:batch`."""
-        _refuse_as_of(query.as_of)
-        found = await ask(lookups.one, definition, entity)
-        watch.answered(definition, {found.layer: 1})
-        return json_response(found.to_json())
+# How OpenAPI is told of the routes of `Predictions`; these functions are never called.
+DESCRIBED = APIRouter()
 
-    @app.post("/v1/predictions/{definition}:batch", response_model=AnswersBody)
-    async def predictions(definition: str, request: BatchRequest) -> Response:
-        """The answers for up to 100 entities, all of one generation."""
-        _refuse_as_of(request.as_of)
-        found = await ask(lookups.many, definition, request.entities)
-        watch.answered(definition, {**Counter(a.layer for a in found.answers), "missing": len(found.missing)})
-        return json_response({"answers": [a.to_json() for a in found.answers], "missing": found.missing})
 
-    @app.post("/v1/models/{definition}:predict", response_model=PredictionsBody)
-    async def predict(definition: str, request: PredictRequest) -> Response:
-        """What the learner says of records, by parameters that the stream keeps live."""
-        scorer = await ask(partial(lookups.scorer, live=request.parameters == "live"), definition)
-        return json_response((await ask(partial(scorer.predict, now=clock()), request.records)).to_json())
+@DESCRIBED.get("/v1/predictions/{definition}/{entity:key}", response_model=AnswerBody)
+def prediction(definition: str, entity: str, query: Annotated[PredictionQuery, Query()]) -> None:
+    """The answer for one entity. Keys with `.` or `..` as a path segment are asked for through `:batch`."""
 
-    @app.get("/v1/models/{definition}", response_model=dict[str, Any])
-    async def model(definition: str, _: Annotated[NoQuery, Query()]) -> Response:
-        """The champion of a definition: its cut, its features and learner, and the generations in the table."""
-        return json_response(await ask(lookups.model, definition))
+
+@DESCRIBED.post("/v1/predictions/{definition}:batch", response_model=AnswersBody)
+def batch(definition: str, request: BatchRequest) -> None:
+    """The answers for up to 100 entities, all of one generation."""
+
+
+@DESCRIBED.post("/v1/models/{definition}:predict", response_model=PredictionsBody)
+def predict(definition: str, request: PredictRequest) -> None:
+    """What the learner says of records, by parameters that the stream keeps live."""
+
+
+@DESCRIBED.get("/v1/models/{definition}", response_model=dict[str, Any])
+def model(definition: str, query: Annotated[NoQuery, Query()]) -> None:
+    """The champion of a definition: its cut, its features and learner, and the generations in the table."""
 
 
 def _add_operations(app: FastAPI, readiness: Readiness, metrics: Metrics) -> None:
@@ -255,11 +228,6 @@ def _add_operations(app: FastAPI, readiness: Readiness, metrics: Metrics) -> Non
     async def scrape() -> Response:
         """Prometheus metrics."""
         return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE})
-
-
-def _refuse_as_of(as_of: datetime | None) -> None:
-    if as_of is not None:
-        raise Refusal(501, "not-available-yet", "as-of look-ups are not available yet; leave as_of out")
 
 
 __all__ = ["Problem", "create_app"]

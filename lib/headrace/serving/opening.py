@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from headrace.errors import HeadraceError, StoreUnavailable
+from headrace.serving.reading import Opened, Reader, reader_of
 from headrace.stores.port import Champion, Held, LedgerEntry, ModelItem, Progress, Store
 from headrace.stores.reports import Report
 
@@ -51,6 +52,10 @@ class OpeningStore:
 
     def read_model(self, definition: str, generation: int) -> ModelItem | None:
         return self._opened().read_model(definition, generation)
+
+    def reader(self, attempt_s: float) -> Reader:
+        """What reads the store from one event loop; nothing is opened yet."""
+        return Opened(lambda: reader_of(self._opened(), attempt_s))
 
     def definitions(self) -> list[str]:
         return self._opened().definitions()

@@ -97,6 +97,11 @@ def request_id_of(request: Request) -> str | None:
     return found
 
 
+async def response_to(request: Request, error: HeadraceError | Refusal) -> Response:
+    """The problem that an error of ours is; one that was not foreseen is raised again."""
+    return await (_refusal(request, error) if isinstance(error, Refusal) else _headrace_error(request, error))
+
+
 async def _refusal(request: Request, error: Refusal) -> Response:
     return problem(error.status, error.slug, error.detail, request_id=request_id_of(request), headers=error.headers)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import BaseRoute
 
 from headrace.serving.problems import MEDIA_TYPE, Problem
 from headrace.serving.rules import Scope
@@ -24,15 +25,15 @@ _PROBLEMS = {
 }
 
 
-def describe_api(app: FastAPI, scopes: Mapping[tuple[str, str], Scope]) -> None:
-    """Make `app.openapi()` name the problems of each operation, and the scope that a token needs for it.
+def describe_api(app: FastAPI, routes: Sequence[BaseRoute], scopes: Mapping[tuple[str, str], Scope]) -> None:
+    """Make `app.openapi()` tell of these routes, with the problems of each and the scope that a token needs for it.
 
     scopes: of each (method, path template).
     """
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            described = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            described = get_openapi(title=app.title, version=app.version, routes=routes)
             components = described.setdefault("components", {})
             schemas = components.setdefault("schemas", {})
             for derived in ("HTTPValidationError", "ValidationError"):

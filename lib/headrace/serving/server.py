@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import logging
+import resource
 import signal
 import socket
 import sys
@@ -62,10 +64,12 @@ def server_of(app: FastAPI, tls: Tls | None = None) -> uvicorn.Server:
     """
     import uvicorn
 
+    from headrace.serving.patience import PatientProtocol
+
     config = uvicorn.Config(
         app,
-        http="h11",
-        loop="asyncio" if tls is None else "headrace.serving.tls:TlsLoop",
+        http=PatientProtocol,
+        loop="uvloop" if tls is None else "headrace.serving.tls:TlsLoop",
         ws="none",
         lifespan="on",
         log_config=None,
@@ -79,8 +83,20 @@ def server_of(app: FastAPI, tls: Tls | None = None) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
+def _allow_many_connections() -> None:
+    """As many open files as this process may have: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def serve(app: FastAPI, listening: socket.socket, tls: Tls | None = None) -> None:
     """Serve until SIGTERM (then exit 0 once requests in flight are answered) or SIGINT (KeyboardInterrupt)."""
+    _allow_many_connections()
+    # What a log record could be asked for and no line of ours says costs more than the line. Source: Python's
+    # documentation, "Logging HOWTO", Optimization.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     # uvicorn drains on SIGTERM and then raises the signal again for whoever handled it before: that is this.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server_of(app, tls).run(sockets=[listening])

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace.errors import StoreError
 from headrace.schemas import Vector
@@ -34,6 +34,9 @@ from headrace.stores.port import (
 from headrace.stores.statements import Bulk, GuardedWrite, RemoveSpeed, RemoveVersions, SetVersion
 from headrace.stores.table import READ_S, Table, by_pk_of
 
+if TYPE_CHECKING:
+    from headrace.stores.reader import DynamoDBReader
+
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 
 
@@ -59,6 +62,12 @@ class DynamoDBStore(DynamoDBReports):
 
     def close(self) -> None:
         self._connection.close()
+
+    def reader(self, attempt_s: float) -> DynamoDBReader | None:
+        """The reading half for one event loop, which the caller closes; None where calls go through a proxy."""
+        from headrace.stores.reader import reader_over
+
+        return reader_over(self._table.name, self._connection, attempt_s)
 
     # -- readers ------------------------------------------------------------------------------
     def champion(self, definition: str) -> Champion:
