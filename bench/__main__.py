@@ -29,6 +29,7 @@ BENCHES: dict[str, tuple[str, ...]] = {
     "starting": (_RETAIL,),
     "freshness": (),
     "catchup": (),
+    "kinesis": (),
     "divergence": FILES,
     "as_of": (),
     "scoring": (),

@@ -14,7 +14,7 @@ INTERRUPTED = 130
 # command -> (module, one line of help); the modules import Spark, boto3 and FastAPI only when they run.
 _COMMANDS = {
     "doctor": ("engines", "Check Java, jars, ports, memory and credentials, and say how to mend each."),
-    "up": ("engines", "Start local engines (kafka, dynamodb, cassandra, s3); data survives `down`."),
+    "up": ("engines", "Start local engines (kafka, dynamodb, cassandra, s3, kinesis); data survives `down`."),
     "down": ("engines", "Stop the local engines this folder started."),
     "status": ("engines", "Show the local engines, their addresses and logs."),
     "run": ("batch", "Ingest, train, publish, promote and report: the main job."),

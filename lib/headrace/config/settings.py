@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from headrace.config import variables
 from headrace.errors import ConfigError, nearest
@@ -71,6 +72,27 @@ class KafkaSettings(_Section):
     max_ahead_s: int = Field(ge=0)
 
 
+class KinesisSettings(_Section):
+    streams: tuple[str, ...]
+    region: str
+    endpoint: str
+    since: str
+    max_per_trigger: int = Field(ge=0)
+    max_ahead_s: int = Field(ge=0)
+
+    @field_validator("since")
+    @classmethod
+    def _is_a_beginning(cls, since: str) -> str:
+        """An instant becomes one of UTC where it says nothing else."""
+        if since in {"TRIM_HORIZON", "LATEST"}:
+            return since
+        try:
+            instant = datetime.fromisoformat(since)
+        except ValueError:
+            raise ValueError("TRIM_HORIZON, LATEST or an instant such as 2026-11-01T00:00:00Z") from None
+        return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).isoformat()
+
+
 class StreamSettings(_Section):
     update_interval_s: float = Field(ge=0)
     ingest_interval_s: float = Field(ge=0)
@@ -98,6 +120,7 @@ class Settings(_Section):
     publish: PublishSettings
     serve: ServeSettings
     kafka: KafkaSettings
+    kinesis: KinesisSettings
     stream: StreamSettings
     engines: EnginesSettings
 
