@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -13,6 +14,7 @@ from headrace.evaluate.drift import drift
 from headrace.registry import Registry
 from headrace.serving.past import Past
 from headrace.serving.sampled import Logged
+from headrace.stores.reports import Report
 
 MAX_EXAMPLES = 10
 # Enough for shares of tenths to be told to a hundredth, and read in a moment.
@@ -51,6 +53,16 @@ class Audit:
             "drift": self.drift,
             "examples": self.examples,
         }
+
+    def to_report(self, at: datetime) -> Report:
+        """The finding as the store keeps it for the console; examples name entities, and stay out of it."""
+        wrong = self.mismatched + self.missing + self.extra
+        told = f"{self.checked:,} logged answers recomputed, {wrong:,} not as served"
+        if self.drift:
+            name, index = next(iter(self.drift.items()))
+            told += f"; greatest drift {index:.3g}, of {name}"
+        facts = {name: value for name, value in self.to_json().items() if name != "examples"}
+        return Report("answers", at, max(self.generations, default=0), self.equal, told, facts)
 
 
 def audit(past: Past, registry: Registry, definition: str, answers: Iterable[Logged]) -> Audit:
