@@ -12,9 +12,11 @@ from overseen import overseen
 from published import NOW
 from served import TOKEN, Fragile, serving
 
+from headrace.batch.promote import challenge
 from headrace.config import load
 from headrace.errors import StoreUnavailable
 from headrace.serving.api import create_app
+from headrace.serving.shadow import shadow
 from headrace.stores.reports import Report
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def fragile() -> Fragile:
     store = overseen()
+    challenge(store, "segments", 4)
+    store.add_report("segments", shadow(store, "segments", now=NOW).to_report(NOW - timedelta(minutes=5)))
     store.add_report("segments", Report("verify", NOW + timedelta(seconds=1), 3, False, HOSTILE, {"checked": 3}))
     return Fragile(store)
 
@@ -110,12 +114,14 @@ def test_a_definition_from_alias_to_proof(page: Page) -> None:
     for words in ("g 3", "2 s", "max_age 2 min", "records not counted", "65"):
         assert words in tiles
     rows = page.locator("#generations tbody tr").all_inner_texts()
-    assert [row.split()[2] for row in rows] == ["sealed", "champion", "skipped", "former"]
+    assert [row.split()[2] for row in rows] == ["challenger", "champion", "skipped", "former"]
     assert "2.5 too much" in rows[0]
     page.locator("#freshness svg").wait_for()
     page.get_by_text("generation 3, the champion").click()
     assert "quantity is no number" in text_of(page, "#runs")
     assert HOSTILE in text_of(page, "#evidence")
+    page.get_by_text("1 of 2 predictions differ").click()
+    page.get_by_label("Differences by output").wait_for()
     assert "purchases" in text_of(page, "#head")
     assert "4bM2kqQv / 0" in text_of(page, "#positions")
     assert fits(page)

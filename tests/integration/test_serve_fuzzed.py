@@ -30,7 +30,7 @@ DEFINITIONS = ("segments", "trips", "rides", "nothing")
 
 
 def no_fault_of_the_server(context: Any, response: Any, case: Any) -> None:
-    """501 is an answer: as-of look-ups are not available yet."""
+    """501 is an answer: the server has not the code of every definition whose past is asked for."""
     assert response.status_code < 500 or response.status_code == 501, response.text
 
 

@@ -27,6 +27,7 @@ _COMMANDS = {
     "quarantine": ("quarantine", "List quarantined records, or send them again."),
     "promote": ("champion", "Make a published generation the champion, in one conditional write."),
     "rollback": ("champion", "Go back to the former champion, in one conditional write."),
+    "compare": ("champion", "Answer stored entities by the challenger too, and tell how far it is off."),
     "purge": ("champion", "Remove versions that no champion, challenger or rollback can reach."),
     "verify": ("batch", "Recompute what is served; report mismatched, missing and extra keys."),
     "generations": ("champion", "List sealed generations and where each stands in the store."),

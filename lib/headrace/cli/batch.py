@@ -212,8 +212,9 @@ def _audited(
             do="have the server log a share of its answers: headrace serve --set serve.logged_share=0.01",
         )
     with shown("recomputing", len(answers), "answers") as advance:
-        found = audit(Past(settings.lake, registry, definition), registry, definition.name, _told(answers, advance))
+        found = audit(Past(settings.lake, registry, definition), registry, definition, _told(answers, advance))
     path = write_audit(settings.reports / f"{definition.name}-answers.html", definition.name, found.to_json())
+    keep(settings, definition.name, found.to_report(now()))
     show(as_json, {**found.to_json(), "report": str(path)}, lambda: fields({**found.to_json(), "report": str(path)}))
     return 0 if found.equal else 1
 

@@ -38,6 +38,14 @@ class Found:
     late: bool = False
 
 
+@dataclass(frozen=True)
+class Missed:
+    """An entity of which nothing is served, and the pointer at which nothing is."""
+
+    entity: str
+    served: Served
+
+
 class Answering:
     """Answers to requests, for one event loop.
 
@@ -65,7 +73,7 @@ class Answering:
         self._models = Kept[tuple[Served, "ModelItem | None"]](self._read_model, cache_s)
         self._made: Scoring | None = None
 
-    async def many(self, definition: str, entities: Sequence[str]) -> tuple[list[Found], list[str]]:
+    async def many(self, definition: str, entities: Sequence[str]) -> tuple[list[Found], list[Missed]]:
         """What is served of up to 100 entities, all of one generation, and those of which nothing is.
 
         An entity that is named twice is answered once. Raises UnknownDefinition, InputError, StoreUnavailable,
@@ -116,7 +124,7 @@ class Answering:
         at = view.at(served) if served is not None else None
         return _held(view, at, asked) if at is not None else []
 
-    async def _many(self, definition: str, asked: list[str], view: View | None) -> tuple[list[Found], list[str]]:
+    async def _many(self, definition: str, asked: list[str], view: View | None) -> tuple[list[Found], list[Missed]]:
         served = await self._pointers.get(definition)
         at = view.at(served) if view is not None else None
         found = _held(view, at, asked) if view is not None and at is not None else []
@@ -132,7 +140,7 @@ class Answering:
                 features = features_now(served, held, self._clock()) if states else None
                 by_entity[entity] = Found(entity, chosen, served, features)
         ordered = [by_entity[entity] for entity in asked if entity in by_entity]
-        return ordered, [entity for entity in asked if entity not in by_entity]
+        return ordered, [Missed(entity, served) for entity in asked if entity not in by_entity]
 
     async def _read_model(self, definition: str, _: object) -> tuple[Served, ModelItem | None]:
         """The pointer and then the model item: what is below the pointer's vector is in the item, not the reverse."""

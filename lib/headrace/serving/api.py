@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import anyio.to_thread
 from anyio import CapacityLimiter
@@ -31,10 +32,14 @@ from headrace.serving.problems import Problem, Refusal
 from headrace.serving.reading import reader_of
 from headrace.serving.respond import json_response
 from headrace.serving.rules import RULES, check_rules
+from headrace.serving.sampled import AnswerLog
 from headrace.serving.schema import describe_api
 from headrace.serving.tokens import Tokens
 from headrace.serving.views import Views
 from headrace.serving.watch import Watch
+
+if TYPE_CHECKING:
+    from headrace.serving.past import Past, Pasts
 
 T = TypeVar("T")
 
@@ -120,6 +125,8 @@ def create_app(settings: Settings, store: Watched, clock: Callable[[], datetime]
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await reader.close()
+        if answers is not None:
+            await anyio.to_thread.run_sync(answers.close)
 
     app = FastAPI(
         title="headrace",
@@ -131,7 +138,10 @@ def create_app(settings: Settings, store: Watched, clock: Callable[[], datetime]
         telemetry={"tracing": False, "metrics": False, "logs": False},  # asked for at every request; we have our own
         lifespan=lifespan,
     )
-    predictions = Predictions(answering, metrics, watch.answered, clock, MOST_INSIDE)
+    answers = AnswerLog(settings.answers, serve.logged_share) if serve.logged_share else None
+    predictions = Predictions(
+        answering, metrics, watch.answered, clock, past=_pasts(settings), log=answers, most=MOST_INSIDE
+    )
     app.router.routes.extend(predictions.routes())
     add_console(app, Console(store, watch, clock), _asking(metrics))
     _add_operations(app, readiness, metrics)
@@ -147,6 +157,24 @@ def create_app(settings: Settings, store: Watched, clock: Callable[[], datetime]
     app.add_middleware(Observation, answered=metrics.answered)
     check_rules(app)
     return app
+
+
+def _pasts(settings: Settings) -> Callable[[str], Past | None]:
+    """The pasts of definitions, whose code brings NumPy and Arrow and so is loaded when a past is first asked for.
+
+    What the settings name is loaded at once, so that a wrong name keeps the server from starting.
+    """
+
+    @cache
+    def pasts() -> Pasts:
+        from headrace.registry import Registry
+        from headrace.serving.past import Pasts
+
+        return Pasts(settings.lake, Registry(settings.registry), settings.serve.past)
+
+    if settings.serve.past:
+        pasts()
+    return lambda definition: pasts().of(definition)
 
 
 def _tokens(settings: Settings, clock: Callable[[], datetime], token: str | None) -> Tokens:

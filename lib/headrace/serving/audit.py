@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from headrace.definitions import Definition
 from headrace.evaluate.drift import drift
 from headrace.registry import Registry
 from headrace.serving.past import Past
 from headrace.serving.sampled import Logged
+from headrace.stores.reports import Report
 
 MAX_EXAMPLES = 10
 # Enough for shares of tenths to be told to a hundredth, and read in a moment.
@@ -52,20 +55,31 @@ class Audit:
             "examples": self.examples,
         }
 
+    def to_report(self, at: datetime) -> Report:
+        """The finding as the store keeps it for the console; examples name entities, and stay out of it."""
+        wrong = self.mismatched + self.missing + self.extra
+        told = f"{self.checked:,} logged answers recomputed, {wrong:,} not as served"
+        if self.drift:
+            name, index = next(iter(self.drift.items()))
+            told += f"; greatest drift {index:.3g}, of {name}"
+        facts = {name: value for name, value in self.to_json().items() if name != "examples"}
+        return Report("answers", at, max(self.generations, default=0), self.equal, told, facts)
 
-def audit(past: Past, registry: Registry, definition: str, answers: Iterable[Logged]) -> Audit:
+
+def audit(past: Past, registry: Registry, definition: Definition, answers: Iterable[Logged]) -> Audit:
     """Recompute each answer and compare features and prediction, bit for bit.
 
     Drift is that of the last generation's answers from what that generation sealed. Raises as `Past.served`.
     """
     done = Audit()
+    moving = definition.clock.kind == "reader"  # its features are of the moment they were read at
     apart: list[float] = []
     last: list[Mapping[str, Any]] = []
     for answer in answers:
         done.checked += 1
         found = past.served(answer.entity, answer.generation, answer.vector, answer.at)
-        recomputed = None if found is None else {**found[0], **found[1]}
         served = None if answer.features is None else {**answer.features, **(answer.prediction or {})}
+        recomputed = None if found is None else {**({} if moving else found[0]), **found[1]}
         finding = _finding(served, recomputed)
         if finding is not None:
             setattr(done, finding, getattr(done, finding) + 1)
@@ -89,7 +103,7 @@ def audit(past: Past, registry: Registry, definition: str, answers: Iterable[Log
             last.append(served)
     done.smape = sum(apart) / len(apart) if apart else 0.0
     if done.generations and last:
-        trained = list(sealed_outputs(registry.state_path(definition, done.generations[-1]), _TRAINED_ROWS))
+        trained = list(sealed_outputs(registry.state_path(definition.name, done.generations[-1]), _TRAINED_ROWS))
         done.drift = drift(trained, last)
     return done
 

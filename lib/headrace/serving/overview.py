@@ -80,6 +80,7 @@ class Standing:
         learner = description.get("learner")
         return {
             **self.summary(now),
+            "challenger": self.champion.challenger or None,
             "entity": description.get("entity"),
             "features": [feature["name"] for feature in description.get("features", ())],
             "learner": learner.get("kind") if isinstance(learner, Mapping) else None,
@@ -116,6 +117,8 @@ class Standing:
     def _alias(self, generation: int) -> str | None:
         if generation == self.champion.generation:
             return "champion"
+        if generation == self.champion.challenger:
+            return "challenger"
         if generation in self.champion.previous:
             return "former"
         return "skipped" if generation in self.champion.skip else None

@@ -7,11 +7,12 @@ the look-up. `api` describes these routes for OpenAPI with the models that are u
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import anyio.to_thread
 from fastapi.exceptions import RequestValidationError
@@ -23,19 +24,25 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from headrace.errors import HeadraceError, StoreError, StoreUnavailable
+from headrace.errors import DefinitionError, HeadraceError, RegistryError, StoreError, StoreUnavailable
 from headrace.serving import problems
-from headrace.serving.answering import Answering
+from headrace.serving.answering import Answering, Found, Missed
 from headrace.serving.console import NoQuery
-from headrace.serving.lookup import MAX_ENTITIES, MAX_RECORDS, unknown
+from headrace.serving.lookup import MAX_ENTITIES, MAX_RECORDS, checked, unknown
 from headrace.serving.metrics import Metrics
 from headrace.serving.problems import Refusal
 from headrace.serving.rendering import Rendering
 from headrace.serving.respond import json_response
+from headrace.serving.sampled import AnswerLog, logged
 
+if TYPE_CHECKING:
+    from headrace.serving.past import Past
+
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 LOOK_UP = "/v1/predictions/"
+AS_OF = "What was answered at this instant, with its time zone; 501 for a definition whose code the server has not."
 INLINE_RECORDS = 32  # as many are scored within a millisecond or so; more of them go to a thread
 
 
@@ -62,7 +69,7 @@ class BatchRequest(_Strict):
     """Up to 100 entities, exactly as they are stored."""
 
     entities: list[str] = Field(max_length=MAX_ENTITIES, examples=[["17850", "13047"]])
-    as_of: AwareDatetime | None = Field(None, description="Not available yet: answered with 501.")
+    as_of: AwareDatetime | None = Field(None, description=AS_OF)
 
 
 class PredictRequest(_Strict):
@@ -75,13 +82,14 @@ class PredictRequest(_Strict):
 
 
 class PredictionQuery(_Strict):
-    as_of: AwareDatetime | None = Field(None, description="Not available yet: answered with 501.")
+    as_of: AwareDatetime | None = Field(None, description=AS_OF)
 
 
 class Predictions:
     """Look-ups and scores over HTTP.
 
-    answered: is told how many answers of a definition each layer gave. most: how many requests may be inside at once;
+    answered: is told how many answers of a definition each layer gave. past: the past of a definition, None where the
+    server has not its code. log: where a share of the answers goes. most: how many requests may be inside at once;
     beyond it they are refused.
     """
 
@@ -91,12 +99,17 @@ class Predictions:
         metrics: Metrics,
         answered: Callable[[str, Mapping[str, int]], None],
         clock: Callable[[], datetime],
+        *,
+        past: Callable[[str], Past | None],
+        log: AnswerLog | None,
         most: int,
     ) -> None:
         self._answering = answering
         self._answered = answered
         self._metrics = metrics
         self._clock = clock
+        self._past = past
+        self._log = log
         self._most = most
         self._inside = 0
         self.look_up = _Route("GET", f"{LOOK_UP}{{definition}}/{{entity:key}}", self.one)
@@ -110,12 +123,19 @@ class Predictions:
         ]
 
     async def one(self, request: Request) -> Response:
-        _refuse_as_of(_query(request, PredictionQuery).as_of)
-        return _json(await self.told(request.path_params["definition"], request.path_params["entity"]))
+        definition, entity = request.path_params["definition"], request.path_params["entity"]
+        as_of = _query(request, PredictionQuery).as_of
+        if as_of is None:
+            return _json(await self.told(definition, entity))
+        answers, missing = await self._then(definition, [entity], as_of)
+        if missing:
+            raise unknown(definition, entity)
+        return json_response(answers[0])
 
     async def told(self, definition: str, entity: str) -> str:
         """The answer for one entity, as JSON."""
         found, missing = await self._ask(self._answering.many(definition, [entity]))
+        self._logged(definition, found, missing)
         if missing:
             raise unknown(definition, entity)
         self._answered(definition, {found[0].chosen.layer: 1})
@@ -123,9 +143,12 @@ class Predictions:
 
     async def many(self, request: Request) -> Response:
         asked = await _body(request, BatchRequest)
-        _refuse_as_of(asked.as_of)
         definition = request.path_params["definition"]
+        if asked.as_of is not None:
+            answers, unanswered = await self._then(definition, asked.entities, asked.as_of)
+            return json_response({"answers": answers, "missing": unanswered})
         found, missing = await self._ask(self._answering.many(definition, asked.entities))
+        self._logged(definition, found, missing)
         self._answered(definition, {**Counter(one.chosen.layer for one in found), "missing": len(missing)})
         return _json(Rendering(definition, self._clock()).many(found, missing))
 
@@ -140,6 +163,26 @@ class Predictions:
     async def model(self, request: Request) -> Response:
         _query(request, NoQuery)
         return json_response(await self._ask(self._answering.model(request.path_params["definition"])))
+
+    async def _then(self, definition: str, entities: list[str], at: datetime) -> tuple[list[dict[str, Any]], list[str]]:
+        """What was answered then of the entities, and those that had no answer; recomputed in a thread."""
+        asked, past = checked(definition, entities), self._past(definition)
+        if past is None:
+            detail = f"{definition!r} is not among the definitions whose past is answered (serve.past)"
+            raise Refusal(501, "not-available", detail)
+        try:
+            answers, missing = await self._ask(anyio.to_thread.run_sync(past.many, asked, at))
+        except (DefinitionError, RegistryError) as error:
+            log.warning("an answer as of %s cannot be recomputed: %s", at, error)
+            raise Refusal(501, "not-available", "the generation of then cannot be recomputed here any more") from None
+        return [answer.to_json() for answer in answers], missing
+
+    def _logged(self, definition: str, found: Iterable[Found], missing: Iterable[Missed]) -> None:
+        if self._log is not None:
+            now = self._clock()
+            ones: list[Found | Missed] = [*found, *missing]
+            for one in ones:
+                self._log.offer(definition, partial(logged, one, now))
 
     async def _ask(self, answer: Coroutine[Any, Any, T]) -> T:
         """The answer, unless too many wait for theirs already."""
@@ -229,11 +272,6 @@ async def _body(request: Request, model: type[M]) -> M:
 def _not_as_declared(error: ValidationError, part: str) -> RequestValidationError:
     found = error.errors(include_url=False, include_context=False, include_input=False)
     return RequestValidationError([{**one, "loc": (part, *one["loc"])} for one in found])
-
-
-def _refuse_as_of(as_of: datetime | None) -> None:
-    if as_of is not None:
-        raise Refusal(501, "not-available-yet", "as-of look-ups are not available yet; leave as_of out")
 
 
 def _json(text: str) -> Response:

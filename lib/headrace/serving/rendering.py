@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from headrace.schemas import Vector
-from headrace.serving.answering import Found
+from headrace.serving.answering import Found, Missed
 from headrace.serving.merge import Served
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -35,9 +35,10 @@ class Rendering:
         layer = f'"layer":"{chosen.layer}","vector":{vector}'
         return f"{self._start}{_encode(found.entity)},{told[1:-1]},{layer},{end}"
 
-    def many(self, found: Iterable[Found], missing: list[str]) -> str:
+    def many(self, found: Iterable[Found], missing: Iterable[Missed]) -> str:
         """The answers to one batch."""
-        return f'{{"answers":[{",".join(map(self.one, found))}],"missing":{_encode(missing)}}}'
+        names = [one.entity for one in missing]
+        return f'{{"answers":[{",".join(map(self.one, found))}],"missing":{_encode(names)}}}'
 
     def _end(self, served: Served, *, late: bool) -> str:
         """What all answers at one pointer end with."""

@@ -20,6 +20,7 @@ from typing import Any
 
 from headrace.errors import InputError
 from headrace.schemas import Vector
+from headrace.serving.answering import Found, Missed
 
 log = logging.getLogger(__name__)
 # An answer is about a kilobyte: what waits to be written is bounded at some ten megabytes.
@@ -59,6 +60,19 @@ class Logged:
         )
 
 
+def logged(one: Found | Missed, at: datetime) -> Logged:
+    """What a request was answered of one entity at an instant.
+
+    Features at the reader's own now are left out: they are made for the moment, and no part of what is proved.
+    """
+    generation, vector = one.served.champion.generation, one.served.vector
+    if isinstance(one, Missed):
+        return Logged(at, one.entity, generation, vector, None, None)
+    outputs = json.loads(one.chosen.outputs)
+    vector = vector.join(one.chosen.vector)
+    return Logged(at, one.entity, generation, vector, outputs["features"], outputs["prediction"])
+
+
 class AnswerLog:
     """Logs that share of answers from a thread of its own; what it has no room for is counted, and not waited for."""
 
@@ -84,6 +98,8 @@ class AnswerLog:
         """Write what waits, and end."""
         self._waiting.put(None)
         self._thread.join(30)
+        if self.dropped:
+            log.warning("%d answers that were drawn could not be logged", self.dropped)
 
     def _write(self) -> None:
         while (first := self._waiting.get()) is not None:

@@ -20,7 +20,7 @@ _PROBLEMS = {
     "413": "The body is too large",
     "415": "The body is not sent as JSON",
     "422": "The request is not as declared",
-    "501": "Not available yet",
+    "501": "Not available",
     "503": "The store does not answer; Retry-After says when to try again",
 }
 

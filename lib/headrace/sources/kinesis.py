@@ -91,6 +91,7 @@ class Kinesis:
         self.stream = stream
         self._region = settings.region
         self._endpoint = endpoint
+        self.retention_s = 24 * 3600.0  # until `topic` learns it
         self._at = endpoint or f"AWS in {settings.region}"
 
     def __enter__(self) -> Kinesis:

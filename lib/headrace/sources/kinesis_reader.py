@@ -121,7 +121,7 @@ class ShardReader:
         before = with_new(shards, without_expired(shards, self.marks), self._since, self._began)
         due = ready(shards, before)
         share = max(1, self._most // max(1, len(due)))
-        found = self._pool.map(lambda shard: (shard.number, self._fetch(shard, before[shard.number], share)), due)
+        found = self._pool.map(lambda shard: (shard.number, self.fetch(shard, before[shard.number], share)), due)
         fetched = dict(found)
         marks = {**before, **{number: each.mark for number, each in fetched.items()}}
         # A parent that has ended makes its children ready.
@@ -137,7 +137,8 @@ class ShardReader:
         """Everything that had arrived by then is below the marks."""
         return whole_at(self.marks)
 
-    def _fetch(self, shard: Shard, mark: Mark, most: int) -> Fetched:
+    def fetch(self, shard: Shard, mark: Mark, most: int) -> Fetched:
+        """At most so many records of one shard beyond a mark. Raises RetentionGap."""
         found: list[dict[str, Any]] = []
         iterator, is_sure = self._open.pop(shard.number) if shard.number in self._open else self._opened(shard, mark)
         while True:
@@ -194,7 +195,7 @@ def has_lost(kinesis: Kinesis, shard: Shard, mark: Mark, now: float) -> bool:
     reader = ShardReader(kinesis, {shard.number: mark}, since=TRIM_HORIZON, most=1, clock=lambda: now)
     with reader:
         try:
-            reader._fetch(shard, mark, 1)
+            reader.fetch(shard, mark, 1)
         except RetentionGap:
             return True
     return False

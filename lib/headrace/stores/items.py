@@ -199,6 +199,8 @@ def champion_item(definition: str, champion: Champion, token: str) -> Item:
         "previous": {"L": [number(g) for g in champion.previous]},
         MARK: text(token),
     }
+    if champion.challenger:
+        item["challenger"] = number(champion.challenger)
     if champion.owed:
         item["owed"] = vector_text(champion.owed)
     if champion.skip:
@@ -214,6 +216,7 @@ def champion_of(item: Item) -> Champion:
         epoch=int(item["epoch"]["N"]),
         previous=tuple(int(g["N"]) for g in item["previous"]["L"]),
         owed=vector_of(item["owed"]) if "owed" in item else Vector(),
+        challenger=int(item["challenger"]["N"]) if "challenger" in item else 0,
     )
 
 

@@ -65,6 +65,7 @@ class Champion:
     epoch: int = 0
     previous: tuple[int, ...] = ()  # former champions, newest first, as `rollback` goes back to
     owed: Vector = field(default_factory=Vector)
+    challenger: int = 0  # the generation that is compared with this one and counted beside it; 0: none is named
 
     def sees(self, generation: int) -> bool:
         return self.floor <= generation <= self.generation and generation not in self.skip

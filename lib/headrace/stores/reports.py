@@ -20,8 +20,9 @@ INSTANT = "%Y-%m-%dT%H:%M:%S.%fZ"
 class Report:
     """The outcome of one command on one generation.
 
-    kind: run, verify or compare. ok: whether it found what it should; None where there is nothing to hold it against.
-    summary: a sentence. facts: the details, a JSON value. Raises StoreError for facts that are too large.
+    kind: run, verify, answers or compare. ok: whether it found what it should; None where nothing
+    says what it should be. summary: a sentence. facts: the details, a JSON value. Raises StoreError for facts that are
+    too large.
     """
 
     kind: str

@@ -8,6 +8,7 @@ import pytest
 from overseen import overseen
 from published import NOW, promote
 
+from headrace.batch.promote import challenge
 from headrace.serving.lookup import UnknownDefinition
 from headrace.serving.overview import Standing, served_now
 from headrace.serving.watch import KEPT, SHOWN, Watch
@@ -50,6 +51,13 @@ def test_every_generation_has_its_alias_gate_and_stream() -> None:
     stream = detail["rows"][1]["stream"]
     assert (stream["counted"], stream["lag"], stream["age_s"]) == (65, 2, 2.0)
     assert (detail["learner"], detail["features"], detail["stream"]) == ("kmeans", ["recency"], "purchases")
+
+
+def test_a_named_challenger_has_its_alias() -> None:
+    store = overseen()
+    challenge(store, "segments", 4)
+    detail = Standing.of(store, "segments").detail(NOW)
+    assert (detail["challenger"], detail["rows"][0]["alias"], detail["generation"]) == (4, "challenger", 3)
 
 
 def test_a_generation_is_read_once_while_it_is_the_champion() -> None:

@@ -259,12 +259,27 @@ function runBody(report) {
     run.metrics && Object.keys(run.metrics).length ? [el("h4", {}, "Metrics"), facts(Object.entries(run.metrics))] : null);
 }
 
+function evidenceBody(report) {
+  const { outputs, drift, ...plain } = report.facts;
+  const parts = [facts([["generation", `g ${report.generation}`], ...Object.entries(plain)])];
+  if (outputs) {
+    const rows = Object.entries(outputs).map(([name, one]) => [name, one.compared, one.differing, one.gap?.p50 ?? "-", one.gap?.max ?? "-"]);
+    parts.push(el("h4", {}, "By output"), el("div", { class: "scroll" },
+      table([["output", ""], ["compared", "n"], ["differing", "n"], ["gap p50", "n"], ["gap max", "n"]], rows, "Differences by output")));
+  }
+  if (drift && Object.keys(drift).length) {
+    parts.push(el("h4", {}, "Drift from the training set (stability index; beyond 0.25 much)"),
+      bars(Object.entries(drift), (index) => index.toFixed(3)));
+  }
+  return el("div", {}, parts);
+}
+
 function drawReports(reports) {
   const of = (kinds) => reports.filter((report) => kinds(report.kind));
   const list = (found, body, none) => (found.length
     ? el("div", { class: "outcomes" }, found.map((report) => outcome(report, body(report)))) : el("p", { class: "empty" }, none));
   $("evidence").replaceChildren(list(of((kind) => kind !== "run"),
-    (report) => facts([["generation", `g ${report.generation}`], ...Object.entries(report.facts)]),
+    evidenceBody,
     `None yet: headrace verify ${state.definition} proves what is served.`));
   $("runs").replaceChildren(list(of((kind) => kind === "run"), runBody, "None that this store was told of."));
 }
