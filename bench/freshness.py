@@ -20,9 +20,9 @@ from bench.live import CLICKS, HOT, TOPIC, Batch, Place, load, place
 from bench.measure import Metric
 from bench.publishing import stub
 from headrace.sources.kafka import stream_records
+from headrace.sources.kafka_stream import end_of
 from headrace.sources.payloads import good
 from headrace.speed.arrivals import decoded_by
-from headrace.speed.checkpoints import end_of
 from headrace.speed.contributions import contributions
 
 RATES = (200, 1000)

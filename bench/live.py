@@ -91,7 +91,7 @@ class Place:
             self.settings,
             plan,
             self.opening,
-            bootstrap=self.bootstrap,
+            address=self.bootstrap,
             owner=owner_name(),
             on_batch=on_batch,
         )

@@ -17,15 +17,9 @@ import psutil
 
 from bench.measure import Cost, Metric, command, compared, side_by_side, wall
 from bench.peers import PEER_PYTHON, ROOT
+from bench.served import EMPTY
 
 HEADRACE = str(Path(sys.executable).with_name("headrace"))
-EMPTY = """
-import sys, uvicorn
-from fastapi import FastAPI
-app = FastAPI()
-app.get("/healthz")(lambda: {"status": "ok"})
-uvicorn.run(app, port=int(sys.argv[1]), log_level="warning")
-"""
 
 
 def run(work: Path, source: Path) -> list[Metric]:

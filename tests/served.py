@@ -14,8 +14,10 @@ from fastapi import FastAPI
 from published import learned, promote, publish, version
 
 from headrace.serving.server import address, bind, server_of
+from headrace.serving.tls import Tls
 from headrace.stores.memory import MemoryStore
 from headrace.stores.port import Champion, Held, LedgerEntry, ModelItem, Progress
+from headrace.stores.reports import Report
 
 TOKEN = "a-token-for-tests"
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
@@ -23,10 +25,10 @@ ENTITIES = ["17850", "a/b", "/a", "a//b", "a b", "ü💧", "50%", "a%2Fb", "x?y#
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
+def serving(app: FastAPI, tls: Tls | None = None) -> Iterator[str]:
     """The URL of the app while the block runs."""
     listening = bind("127.0.0.1", 0)
-    server = server_of(app)
+    server = server_of(app, tls)
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     try:
@@ -34,7 +36,7 @@ def serving(app: FastAPI) -> Iterator[str]:
         while not server.started:
             assert time.monotonic() < deadline, "the server did not start"
             time.sleep(0.005)
-        yield address(listening)
+        yield address(listening, tls=tls is not None)
     finally:
         server.should_exit = True
         thread.join(10)
@@ -68,6 +70,12 @@ class Fragile:
 
     def read_model(self, definition: str, generation: int) -> ModelItem | None:
         return self.store.read_model(definition, generation)
+
+    def definitions(self) -> list[str]:
+        return self.store.definitions()
+
+    def reports(self, definition: str) -> list[Report]:
+        return self.store.reports(definition)
 
     def _pass(self) -> None:
         self.asked += 1

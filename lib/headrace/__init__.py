@@ -22,6 +22,7 @@ _HOMES = {
     "headrace.models.linear": ("LinearRegression",),
     "headrace.models.logistic": ("LogisticRegression",),
     "headrace.models.naive_bayes": ("NaiveBayes",),
+    "headrace.serving.client": ("AsyncClient", "Client"),
     "headrace.schemas": ("Field", "Schema", "Vector"),
     "headrace.transforms.derivation": ("Derivation",),
 }

@@ -24,7 +24,8 @@ from store_cases import (
     version,
 )
 
-from headrace.batch.promote import promote, rollback
+from headrace.batch.promote import challenge, promote, rollback
+from headrace.batch.purge import purge
 from headrace.errors import AnswerIsNo, ChampionMoved, GateRefused, StoreError
 from headrace.evaluate.gate import Gate
 from headrace.registry.promotion import successor
@@ -33,6 +34,36 @@ from headrace.stores.port import TOMBSTONE, Champion, Store
 
 class Promotions:
     """Which versions readers see, whatever happened before."""
+
+    def test_a_challenger_is_named_beside_the_champion_and_seen_by_nobody(self, store: Store) -> None:
+        publish(store, 1, ONE)
+        with pytest.raises(AnswerIsNo, match="no champion to challenge; found no champion yet"):
+            challenge(store, SEGMENTS, 1)
+        go(store, 1)
+        publish(store, 2, TWO, (1, ONE))
+        named = challenge(store, SEGMENTS, 2)
+        assert store.champion(SEGMENTS) == named
+        assert (named.generation, named.challenger) == (1, 2)
+        assert served(store) == ONE
+        assert challenge(store, SEGMENTS, 2) == named, "named already"
+        with pytest.raises(AnswerIsNo, match="it is the champion"):
+            challenge(store, SEGMENTS, 1)
+        with pytest.raises(StoreError, match="never published"):
+            challenge(store, SEGMENTS, 3)
+        assert (challenge(store, SEGMENTS, None).challenger, served(store)) == (0, ONE)
+
+    def test_a_challenger_stays_named_until_it_is_champion(self, store: Store) -> None:
+        publish(store, 1, ONE)
+        go(store, 1)
+        publish(store, 2, TWO, (1, ONE))
+        challenge(store, SEGMENTS, 2)
+        publish(store, 3, THREE, (1, ONE))
+        assert go(store, 3).challenger == 2, "below the champion now, and skipped by it"
+        assert served(store) == THREE
+        assert purge(store, SEGMENTS, window=0, now=NOW).kept == (2, 3)
+        flipped = go(store, 2)
+        assert (flipped.generation, flipped.challenger, served(store)) == (2, 0, TWO)
+        assert rollback(store, SEGMENTS, 3).challenger == 0
 
     def test_a_difference_is_served_whole(self, store: Store) -> None:
         publish(store, 1, ONE)

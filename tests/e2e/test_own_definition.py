@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from headrace.cli.opening import opened_store
+from headrace.config import load
+
 from .conftest import Shell
 
 pytestmark = [pytest.mark.spark, pytest.mark.dynamodb]
@@ -67,6 +70,13 @@ def test_the_definition_runs_and_answers(shell: Shell, ran: dict[str, object]) -
     assert answer["prediction"] == {}
     assert shell.json("lookup", "mine.py:spend", "cyd")["features"]["total"] == -3.75
     assert shell.json("verify", "mine.py:spend")["mismatched"] == 0
+    # The outcomes are kept for the console.
+    with opened_store(load([f"home={shell.home}"], "local")) as store:
+        kept = {one.kind: one for one in reversed(store.reports("spend"))}
+        assert store.definitions() == ["spend"]
+    assert (kept["run"].ok, kept["run"].facts["dropped"]) == (None, {"no customer": 1})
+    assert kept["run"].summary == "generation 1, the champion: 3 customers of 4 events"
+    assert (kept["verify"].ok, kept["verify"].facts["checked"]) == (True, 3)
 
 
 def test_a_mended_file_replaces_the_first(shell: Shell, ran: dict[str, object], folder: Path) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from kafka import TopicPartition
+from kinesis_log import KinesisLog
 from pyspark.sql import SparkSession
 from tapped import Event, Oracle, events, history_file, taps
 
@@ -24,6 +25,7 @@ from headrace.definitions import Definition
 from headrace.registry import Generation, Registry
 from headrace.schemas import Vector
 from headrace.sources.kafka import Broker
+from headrace.sources.streams import Head
 from headrace.speed.handover import Waiting, promote
 from headrace.speed.ingest import ingest_stream
 from headrace.speed.update import Batch, Update, plan_of
@@ -42,7 +44,7 @@ class Place:
     spark: SparkSession
     settings: Settings
     definition: Definition
-    broker: Broker
+    broker: Broker | KinesisLog
     store: Store
     opening: Opening
     bootstrap: str
@@ -88,7 +90,7 @@ class Place:
             self.settings,
             plan_of(self.definition, generation, self.store),
             opening or self.opening,
-            bootstrap=self.bootstrap,
+            address=self.bootstrap,
             owner=owner or owner_name(),
             on_batch=on_batch or self.batches.append,
         )
@@ -163,7 +165,8 @@ class Place:
             if update.failure is not None:
                 raise update.failure
             heard_at, topic = clock(), self.broker.topic(self.definition.source.name)
-            update.hear(heard_at, topic, {p: end for p, (_, end) in self.broker.held(topic).items()})
+            ends = {p: end for p, (_, end) in self.broker.held(topic).items()}
+            update.hear(topic, Head(ends, heard_at, ends))
             if not any(update.lag.values()):
                 return update.vector
             assert time.monotonic() < deadline, f"not counted in time: {update.lag}"
@@ -200,16 +203,21 @@ def placed(
     bootstrap: str,
     history_rows: int = 300,
     good: Callable[[bytes | None], Event | None] | None = None,
+    log: KinesisLog | None = None,
     **spelled: Any,
 ) -> Iterator[Place]:
-    """A place whose history has landed, with an empty topic of two partitions, and nothing served yet."""
-    definition = taps(f"taps_{uuid.uuid4().hex[:8]}", **spelled)
+    """A place whose history has landed, with an empty topic of two partitions, and nothing served yet.
+
+    log: for a stream of Kinesis, that which the settings name, of two shards.
+    """
+    name = f"taps_{uuid.uuid4().hex[:8]}" if log is None else settings.kinesis.streams[0]
+    definition = taps(name, **spelled)
     file = history_file(settings.home / "history.csv", events(history_rows, seed=1))
     landed = ingest(spark, settings, definition, file, now=now())
     opening = Opening(settings.store, settings.store.endpoint, 20)
     store = opening.open()
     store.prepare()
-    with Broker(settings.kafka, bootstrap) as broker:
+    with Broker(settings.kafka, bootstrap) if log is None else nullcontext(log) as broker:
         broker.create(definition.source.name, 2)
         oracle = Oracle(definition, broker, file, landed.sha256, good)
         yield Place(spark, settings, definition, broker, store, opening, bootstrap, oracle)

@@ -1,9 +1,9 @@
 """A stand-in for DynamoDB's item calls over real HTTP that refuses a share of them, and counts what lands.
 
 It speaks the JSON protocol of BatchExecuteStatement (the INSERT, UPDATE and DELETE forms the store writes),
-BatchWriteItem (puts), BatchGetItem and UpdateItem (SET, one condition), keeps items in memory, and is not a model of
-anything else: what DynamoDB itself does is tested on DynamoDB Local. Run as a program it prints its address and serves
-until stopped.
+BatchWriteItem (puts), GetItem, BatchGetItem and UpdateItem (SET, one condition), keeps items in memory, and is not a
+model of anything else: what DynamoDB itself does is tested on DynamoDB Local. Run as a program it prints its address
+and serves until stopped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -53,7 +53,9 @@ class Stub:
     landed: Counter[Key] = field(default_factory=Counter)
     refused: int = 0
     calls: list[float] = field(default_factory=list)
+    connections: int = 0
     endpoint: str = ""
+    admits: Callable[[str | None], bool] = lambda _token: True  # whether a session token is still good
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.faults.seed)
@@ -87,6 +89,9 @@ class Stub:
                 return 200, self._puts(request["RequestItems"])
             if operation == "BatchGetItem":
                 return 200, self._gets(request["RequestItems"])
+            if operation == "GetItem":
+                key = (request["Key"]["pk"]["S"], request["Key"]["sk"]["S"])
+                return 200, {"Item": {**self.items[key], **request["Key"]}} if key in self.items else {}
             if operation == "UpdateItem":
                 return self._update(request)
         return 400, {"__type": "UnknownOperationException", "message": operation}
@@ -186,11 +191,19 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     server: _Server
 
+    def setup(self) -> None:
+        self.server.stub.connections += 1
+        super().setup()
+
     def do_POST(self) -> None:
         stub = self.server.stub
         body = self.rfile.read(int(self.headers["Content-Length"]))
         operation = self.headers["X-Amz-Target"].partition(".")[2]
-        status, answer = stub.answer(operation, json.loads(body))
+        if stub.admits(self.headers["X-Amz-Security-Token"]):
+            status, answer = stub.answer(operation, json.loads(body))
+        else:
+            status, answer = 400, {"__type": "com.amazon.coral.service#ExpiredTokenException", "message": "expired"}
+            stub.refused += 1
         payload = json.dumps(answer).encode()
         if status == 200 and stub.hit(stub.faults.lost):
             self.close_connection = True

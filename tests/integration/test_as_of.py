@@ -11,13 +11,19 @@ from typing import Any
 import pytest
 from counted import Place, now, placed, settings_in
 from pyspark.sql import SparkSession
+from starlette.testclient import TestClient
 from tapped import PEOPLE, events, send
 
 from headrace.cli.opening import promoting
 from headrace.errors import AnswerIsNo, DefinitionError
 from headrace.registry import Registry
+from headrace.report import write_audit
+from headrace.schemas import Vector
+from headrace.serving.api import create_app
+from headrace.serving.audit import audit
 from headrace.serving.lookup import Lookups, UnknownKey
 from headrace.serving.past import Past
+from headrace.serving.sampled import AnswerLog, Logged, logged_answers
 from headrace.speed import index as indexing
 from headrace.speed.index import index
 
@@ -84,6 +90,9 @@ def test_what_was_answered_is_answered_again(place: Place, monkeypatch: pytest.M
     ages = [past.one(PEOPLE[0], at).age_s for at, _ in logged]
     assert all(0 <= age_s < 120 for age_s in ages)
 
+    _audited(place, past, logged)
+    _served_and_audited(place, past)
+
     with pytest.raises(AnswerIsNo, match="nothing of"):
         past.one(PEOPLE[0], before_all)
     with pytest.raises(UnknownKey):
@@ -91,6 +100,57 @@ def test_what_was_answered_is_answered_again(place: Place, monkeypatch: pytest.M
     changed = replace(place.definition, max_age=timedelta(days=1))
     with pytest.raises((AnswerIsNo, DefinitionError)):
         Past(place.settings.lake, Registry(place.settings.registry), changed).one(PEOPLE[0], now())
+
+
+def _audited(place: Place, past: Past, logged: list[tuple[datetime, dict[str, dict[str, Any]]]]) -> None:
+    """Answers that a server logged are found equal, and each kind of tampering is found."""
+    name, registry, folder = place.definition.name, Registry(place.settings.registry), place.settings.home / "told"
+    served = [
+        Logged(at, entity, a["generation"], Vector.from_json(a["vector"]), a["features"], a["prediction"])
+        for at, answers in logged
+        for entity, a in answers.items()
+    ]
+    nobody = replace(served[0], entity="nobody", features=None, prediction=None)
+    log = AnswerLog(folder, 1.0)
+    for answer in (*served, nobody):
+        log.offer(name, lambda answer=answer: answer)
+    log.close()
+    assert log.dropped == 0
+    found = audit(past, registry, place.definition, logged_answers(folder, name))
+    assert (found.checked, found.equal, found.smape) == (len(served) + 1, True, 0.0)
+    assert sorted(found.generations) == [1, 2]
+    assert set(found.drift) == {"n", "spent", "most", "kinds", "last_tag"}
+    assert list(logged_answers(folder, name, since=logged[-1][0])) == served[-len(PEOPLE) :]
+
+    features = served[0].features
+    assert features is not None
+    tampered = [
+        replace(served[0], features={**features, "n": features["n"] + 1}),
+        replace(served[1], features=None, prediction=None),
+        replace(served[2], entity="nobody"),
+    ]
+    found = audit(past, registry, place.definition, tampered)
+    assert (found.checked, found.mismatched, found.missing, found.extra) == (3, 1, 1, 1)
+    assert [one["finding"] for one in found.examples] == ["mismatched", "missing", "extra"]
+    assert found.smape > 0
+    page = write_audit(place.settings.reports / "answers.html", name, found.to_json()).read_text("utf-8")
+    assert "mismatched" in page
+
+
+def _served_and_audited(place: Place, past: Past) -> None:
+    """What a server answers it logs, and what it logged is proved."""
+    name = place.definition.name
+    serve = place.settings.serve.model_copy(update={"logged_share": 1.0, "require_token": False})
+    app = create_app(place.settings.model_copy(update={"serve": serve}), place.store, now, None)
+    with TestClient(app) as client:
+        for entity in (*PEOPLE[:3], "nobody"):
+            client.get(f"/v1/predictions/{name}/{entity}")
+        client.post(f"/v1/predictions/{name}:batch", json={"entities": [*PEOPLE[3:], "no one"]})
+        assert client.get(f"/v1/predictions/{name}/{PEOPLE[0]}?as_of=2026-01-01T00:00:00Z").status_code == 501
+    found = audit(
+        past, Registry(place.settings.registry), place.definition, logged_answers(place.settings.answers, name)
+    )
+    assert (found.checked, found.equal) == (len(PEOPLE) + 2, True)
 
 
 def test_copies_that_are_told_apart_later_are_refused(place: Place) -> None:

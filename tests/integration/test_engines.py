@@ -168,6 +168,20 @@ def test_s3_keeps_its_objects_over_down_and_a_crash(settings):
     assert recovered.get_object(Bucket="lake", Key="a folder/ü.bin")["Body"].read() == bytes(range(256))
 
 
+@pytest.mark.kinesis
+def test_kinesis_starts_empty_after_down(settings):
+    first = started("kinesis", settings)
+    streams = client("kinesis", first.endpoint)
+    streams.create_stream(StreamName="clicks", ShardCount=1)
+    sent = [streams.put_record(StreamName="clicks", Data=b"x", PartitionKey="k")["SequenceNumber"] for _ in range(2)]
+    assert [len(number) for number in sent] == [56, 56]
+    assert int(sent[1]) - int(sent[0]) > 1
+    assert started("kinesis", settings) == first
+    assert [now.state for now in engines.down(["kinesis"], settings)] == ["stopped"]
+    again = client("kinesis", started("kinesis", settings).endpoint)
+    assert again.list_streams()["StreamNames"] == []
+
+
 @pytest.mark.s3
 def test_two_commands_at_once_start_one_engine_that_outlives_them(settings):
     environment = {**os.environ, "HEADRACE_HOME": str(settings.home)}

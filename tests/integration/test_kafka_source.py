@@ -12,7 +12,8 @@ import pytest
 
 from headrace.errors import EngineError, InputError, RetentionGap, StreamRecreated, TransientError
 from headrace.sources.failures import named_failures
-from headrace.sources.kafka import Broker, check_retention, check_topic, range_records, stream_records
+from headrace.sources.kafka import Broker, range_records, stream_records
+from headrace.sources.streams import check_retention, check_topic
 
 pytestmark = [pytest.mark.kafka]
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
-from streamed import World
+from streamed import KafkaWorld
 
 from headrace.batch.ingest import ingest
 from headrace.cli.quarantine import quarantine
@@ -37,7 +37,7 @@ class Killed(Exception):
 def world(spark, kafka, headrace_settings):
     settings = headrace_settings(f"kafka.bootstrap={kafka}")
     with Broker(settings.kafka, kafka) as broker:
-        yield World(spark, settings, kafka, broker)
+        yield KafkaWorld(spark, settings, kafka, broker=broker)
 
 
 def now():
@@ -64,7 +64,7 @@ def repairs(tmp_path, *lines):
 
 def test_records_re_enter_once_whatever_crashes(world, tmp_path):
     def again(**options):
-        return replay(world.spark, world.settings, world.name, world.bootstrap, clock=now, **options)
+        return replay(world.spark, world.settings, world.name, world.address, clock=now, **options)
 
     life = world.create().incarnation
     world.send(range(4))
@@ -113,7 +113,7 @@ def test_records_re_enter_once_whatever_crashes(world, tmp_path):
 
 def test_what_cannot_re_enter_is_refused_by_name(world, tmp_path):
     def again(**options):
-        return replay(world.spark, world.settings, world.name, world.bootstrap, clock=now, **options)
+        return replay(world.spark, world.settings, world.name, world.address, clock=now, **options)
 
     file = tmp_path / "history.csv"
     file.write_text("who,at,amount\nu1,never,1\n" + "u1,2024-01-01,1\n" * 40)
@@ -152,7 +152,7 @@ def test_the_commands(world, tmp_path, monkeypatch):
     monkeypatch.setenv("HEADRACE_HOME", str(world.settings.home))
     module = tmp_path / "visits.py"
     module.write_text(DEFINITION.format(stream=world.name))
-    own = [f"{module}:visits", "--set", f"kafka.bootstrap={world.bootstrap}", "--json"]
+    own = [f"{module}:visits", "--set", f"kafka.bootstrap={world.address}", "--json"]
 
     def run(*arguments):
         done = CliRunner().invoke(quarantine, [*arguments, *own], catch_exceptions=False)

@@ -33,6 +33,12 @@ def test_serve_prints_its_address_answers_and_leaves_with_0(table: Table) -> Non
         answer = requests.get(f"{running.url}/v1/predictions/segments/17850", timeout=10).json()
         assert answer["prediction"] == {"cluster": 4, "segment": "Can't Lose"}
         assert requests.get(f"{running.url}/readyz", timeout=10).status_code == 200
+        listed = requests.get(f"{running.url}/v1/definitions", timeout=10).json()["definitions"]
+        assert [(one["definition"], one["generation"]) for one in listed] == [("segments", 2)]
+        told = requests.get(f"{running.url}/v1/explanations/segments/17850", timeout=10).json()
+        assert told["answer"]["prediction"] == answer["prediction"]
+        assert "<title>headrace console</title>" in requests.get(f"{running.url}/", timeout=10).text
+        assert f"console: {running.url}/" in running.log
         assert f"curl {running.url}/v1/predictions/segments/17850" in running.log
         assert running.stop() == 0
     assert "Traceback" not in running.log

@@ -77,10 +77,11 @@ def test_an_unknown_key_and_an_unknown_definition_are_told_apart(url: str) -> No
         assert "'segment'" in problem_of(get(url, path), 404, "unknown-definition")["detail"]
 
 
-def test_as_of_is_not_available_yet(url: str) -> None:
-    path = "/v1/predictions/segments/17850?as_of=2026-01-01T00:00:00Z"
-    problem_of(get(url, path), 501, "not-available-yet")
-    problem_of(batch(url, {"entities": ["a"], "as_of": "2026-01-01T00:00:00Z"}), 501, "not-available-yet")
+def test_what_was_not_served_then_and_what_has_no_code_here(url: str) -> None:
+    at = "2026-01-01T00:00:00Z"
+    problem_of(get(url, f"/v1/predictions/segments/17850?as_of={at}"), 404, "no-answer")
+    problem_of(batch(url, {"entities": ["a"], "as_of": at}), 404, "no-answer")
+    problem_of(get(url, f"/v1/predictions/segment/17850?as_of={at}"), 501, "not-available")
     assert batch(url, {"entities": ["17850"], "as_of": None}).status_code == 200
 
 
@@ -137,7 +138,7 @@ def test_a_path_that_is_not_utf8_is_refused(url: str) -> None:
     problem_of(get(url, "/v1/predictions/segments/%FF"), 400, "bad-path")
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/redoc", "/v1", "/v1/predictions/segments", "/v1/models/segments/x"])
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/v1", "/v1/predictions/segments", "/v1/models/segments/x"])
 def test_no_such_route(url: str, path: str) -> None:
     problem_of(get(url, path), 404, "no-such-route")
 

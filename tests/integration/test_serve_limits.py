@@ -19,6 +19,7 @@ from headrace.config import load
 from headrace.errors import StoreError, StoreUnavailable
 from headrace.serving import admission, api
 from headrace.serving.api import create_app
+from headrace.serving.rules import RULES, Rule
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +44,14 @@ def fragile_url(fragile: Fragile) -> Iterator[str]:
 
 
 # -- the token ----------------------------------------------------------------------------------
-@pytest.mark.parametrize("rule", api.RULES, ids=lambda rule: f"{rule.method} {rule.path}")
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.method} {rule.path}")
 @pytest.mark.parametrize("given", [None, "Bearer wrong", f"Basic {TOKEN}", TOKEN, "Bearer"])
-def test_every_route_but_the_open_ones_needs_the_token(url: str, rule: api.Rule, given: str | None) -> None:
+def test_every_route_but_the_open_ones_needs_the_token(url: str, rule: Rule, given: str | None) -> None:
     path = rule.path.replace("{definition}", "segments").replace("{entity:key}", "17850")
     body: dict[str, list[str]] = {"records": []} if path.endswith(":predict") else {"entities": ["17850"]}
     headers = {} if given is None else {"Authorization": given}
     response = requests.request(rule.method, url + path, headers=headers, json=body, timeout=10)
-    if rule.access == "open":
+    if rule.scope == "open":
         assert response.status_code == 200
     else:
         problem_of(response, 401, "unauthorized")
@@ -147,9 +148,9 @@ def test_readiness_asks_the_store_at_most_once_a_second(fragile: Fragile, fragil
 def test_a_slow_store_does_not_stop_health_and_the_queue_is_bounded(
     fragile: Fragile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "LOOKUP_THREADS", 2)
-    monkeypatch.setattr(api, "QUEUE", 4)
-    app = create_app(load(["serve.champion_cache_s=0"], "local"), fragile, lambda: NOW, None)
+    monkeypatch.setattr(api, "MOST_INSIDE", 10)
+    settings = load(["serve.champion_cache_s=0", "serve.store_timeout_s=10"], "local")
+    app = create_app(settings, fragile, lambda: NOW, None)
     with serving(app) as url, ThreadPoolExecutor(30) as pool:
         assert get(url, "/readyz").status_code == 200
         fragile.gate.clear()
@@ -203,7 +204,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 def test_metrics_count_by_route_and_tell_the_champion(url: str) -> None:
     for entity in ("17850", "a b", "nobody"):
         get(url, f"/v1/predictions/segments/{entity}")
-    requests.request("BREW", f"{url}/{'x' * 200}", headers=AUTHORIZED, timeout=10)
+    requests.request("PROPFIND", f"{url}/{'x' * 200}", headers=AUTHORIZED, timeout=10)
     response = get(url, "/metrics")
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
     text = response.text

@@ -48,6 +48,7 @@ def test_a_stream_is_counted_once_through_restarts_batches_of_any_size_and_a_sec
     vectors = place.check()
     assert all(vector.covers(head) for vector in vectors.values()), "everything counts, for every key"
     assert place.progress(first).as_of > first.manifest.as_of
+    assert sum(place.progress(first).head.values()) == 400, "readers are told where the stream ended"
     update.stop()
 
     # What arrives while no driver runs is counted by the next one, and nothing twice.
@@ -99,7 +100,9 @@ def _is_observed(place: Place) -> None:
     assert counting.freshness_p50_s is not None
     assert 0 < counting.freshness_p50_s <= (counting.freshness_p99_s or 0)
 
-    (standing,) = standings(place.store, definition.name, place.broker, now())
+    topic = place.broker.topic(definition.source.name)
+    head = Vector.of(topic.incarnation, {p: end for p, (_, end) in place.broker.held(topic).items()})
+    (standing,) = standings(place.store, definition.name, lambda _: head, now())
     assert (standing.generation, standing.role, standing.lag) == (1, "champion", 0)
     assert standing.counted == 652
     assert 0 <= standing.age_s < 60

@@ -126,7 +126,7 @@ def killed_without_its_last_commit(running: Any) -> None:
         return max((int(file.name) for file in (checkpoint / kind).glob("[0-9]*")), default=-1)
 
     wait_for(lambda: -1 < last("commits") == last("offsets"))
-    running._query.stop()
+    running._following.stop()
     (checkpoint / "commits" / str(last("commits"))).unlink()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from headrace.models.kmeans import KMeans, inertia_by_k
 from headrace.registry import Generation
 from headrace.report import Published, RunFacts, centres_of, facts_to_json, outputs_of, write_report
 from headrace.sources.lake import snapshot
+from headrace.stores.reports import Report
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -23,6 +25,13 @@ if TYPE_CHECKING:
 # The curve over k is for the eye: it is drawn from at most this many entities, chosen by hash.
 CURVE_ENTITIES = 20_000
 CURVE_KS = range(2, 11)
+# The facts that a console shows, and how many features and outputs of them at most.
+_KEPT = (
+    *("champion_before", "champion_after", "delta_version", "as_of", "reference", "created_at", "note"),
+    *("rows_read", "rows", "blank", "dropped", "quarantined", "entities", "inertia", "published", "sent", "metrics"),
+    *("code_version", "seed", "definition_sha256", "seconds"),
+)
+_MOST = 60
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,20 @@ class Outcome:
         named = {category.name: dict(category.counts) for category in self.facts.categories}
         told = {"metrics": self.metrics, "sent": self.sent, "report": str(self.report), "counts": named}
         return {**plain, **told, **({"gate": self.gate} if self.gate is not None else {})}
+
+    def to_report(self, at: datetime) -> Report:
+        """What the store keeps of it for the console."""
+        run, plain = self.facts, self.to_json()
+        facts = {name: plain[name] for name in _KEPT} | {"gate": self.gate}
+        facts["categories"] = plain["categories"][:_MOST]
+        shown = ("name", "entities", "missing", "least", "median", "mean", "greatest")
+        facts["features"] = [{name: one[name] for name in shown} for one in plain["features"][:_MOST]]
+        champion = "the champion" if run.champion_after == run.generation else "not promoted"
+        told = (
+            f"generation {run.generation}, {champion}: {run.entities or 0:,} {run.noun} of {run.counted or 0:,} events"
+        )
+        passes = None if self.gate is None else not self.gate["fails_by"]
+        return Report("run", at, run.generation or 0, passes, told, facts)
 
 
 def report_run(spark: SparkSession, settings: Settings, definition: Definition, ran: Ran, note: str) -> Outcome:

@@ -53,6 +53,31 @@ def rollback(store: Store, definition: str, to: int | None = None, *, now: datet
     return _flip(store, definition, choose, now, None, force=True)
 
 
+def challenge(store: Store, definition: str, generation: int | None) -> Champion:
+    """Name `generation` the challenger, None: nobody; the champion that stands now.
+
+    Readers see nothing of it. It is kept by purges, counted from the stream beside the champion, and compared with it.
+    Raises StoreError for one that is not whole in this table, AnswerIsNo for the champion, for one that was closed, and
+    where there is no champion, ChampionMoved when others keep changing the champion.
+    """
+
+    def named(champion: Champion, ledger: dict[int, LedgerEntry]) -> Champion:
+        if (generation or 0) == champion.challenger:
+            return champion
+        if generation is None:
+            return replace(champion, epoch=champion.epoch + 1, challenger=0)
+        check_whole(definition, generation, ledger)
+        if generation == champion.generation or not champion.generation:
+            raise AnswerIsNo(
+                f"generation {generation} of {definition!r} has no champion to challenge",
+                found="it is the champion" if champion.generation else "no champion yet",
+                do=f"promote a generation first: headrace promote {definition}",
+            )
+        return replace(champion, epoch=champion.epoch + 1, challenger=generation)
+
+    return _written(store, definition, named)[1]
+
+
 def former(definition: str, champion: Champion, ledger: dict[int, LedgerEntry], to: int | None = None) -> int:
     """The generation a rollback goes back to. Raises as `rollback`."""
     back = [g for g in champion.previous if g < champion.generation]
@@ -120,11 +145,7 @@ def check_whole(definition: str, generation: int, ledger: dict[int, LedgerEntry]
 def _flip(
     store: Store, definition: str, choose: _Choice, now: datetime | None, fence: Progress | None, *, force: bool
 ) -> Champion:
-    """Read, decide, write; anew when the champion moved in between."""
-    for left in reversed(range(_ATTEMPTS)):
-        # The champion before the ledger: an entry opened in between moves the epoch, and the write below fails.
-        champion = store.champion(definition)
-        ledger = {entry.generation: entry for entry in store.ledger(definition)}
+    def flipped(champion: Champion, ledger: dict[int, LedgerEntry]) -> Champion:
         generation = choose(champion, ledger)
         if generation == champion.generation:
             return champion
@@ -135,15 +156,35 @@ def _flip(
         if not force:
             check_gate(definition, entry)
         owed = fence.vector if fence is not None else Vector()
-        following = replace(successor(champion, ledger.values(), generation), owed=owed)
+        return replace(successor(champion, ledger.values(), generation), owed=owed)
+
+    before, after = _written(store, definition, flipped, fence)
+    if after is not before:
+        log.info("champion of %s: %s -> %s, decided at %s", definition, before.generation, after.generation, now)
+    return after
+
+
+def _written(
+    store: Store,
+    definition: str,
+    following: Callable[[Champion, dict[int, LedgerEntry]], Champion],
+    fence: Progress | None = None,
+) -> tuple[Champion, Champion]:
+    """The champion before and after; read, decide, write; anew when the champion moved in between."""
+    for left in reversed(range(_ATTEMPTS)):
+        # The champion before the ledger: an entry opened in between moves the epoch, and the write below fails.
+        champion = store.champion(definition)
+        ledger = {entry.generation: entry for entry in store.ledger(definition)}
+        after = following(champion, ledger)
+        if after == champion:
+            return champion, champion
         try:
-            store.set_champion(definition, champion.epoch, following, fence)
+            store.set_champion(definition, champion.epoch, after, fence)
         except ChampionMoved:
             if not left:
                 raise
             continue
-        log.info("champion of %s: %s -> %s, decided at %s", definition, champion.generation, generation, now)
-        return following
+        return champion, after
     raise AssertionError("unreachable")
 
 

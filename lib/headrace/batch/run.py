@@ -197,12 +197,20 @@ def standing(settings: Settings, name: str, store: Store) -> list[dict[str, Any]
             "generation": g,
             "registry": "sealed" if g in sealed else None,
             "store": ledger[g].status if g in ledger else None,
-            "champion": "champion" if g == champion.generation else "former" if g in champion.previous else None,
+            "champion": _alias(champion, g),
             "entities": sealed[g].entities if g in sealed else None,
             "created_at": sealed[g].created_at.isoformat(timespec="seconds") if g in sealed else None,
         }
         for g in sorted({*sealed, *ledger})
     ]
+
+
+def _alias(champion: Champion, generation: int) -> str | None:
+    if generation == champion.generation:
+        return "champion"
+    if generation == champion.challenger:
+        return "challenger"
+    return "former" if generation in champion.previous else None
 
 
 @contextmanager

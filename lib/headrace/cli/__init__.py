@@ -14,7 +14,7 @@ INTERRUPTED = 130
 # command -> (module, one line of help); the modules import Spark, boto3 and FastAPI only when they run.
 _COMMANDS = {
     "doctor": ("engines", "Check Java, jars, ports, memory and credentials, and say how to mend each."),
-    "up": ("engines", "Start local engines (kafka, dynamodb, cassandra, s3); data survives `down`."),
+    "up": ("engines", "Start local engines (kafka, dynamodb, cassandra, s3, kinesis); data survives `down`."),
     "down": ("engines", "Stop the local engines this folder started."),
     "status": ("engines", "Show the local engines, their addresses and logs."),
     "run": ("batch", "Ingest, train, publish, promote and report: the main job."),
@@ -27,6 +27,7 @@ _COMMANDS = {
     "quarantine": ("quarantine", "List quarantined records, or send them again."),
     "promote": ("champion", "Make a published generation the champion, in one conditional write."),
     "rollback": ("champion", "Go back to the former champion, in one conditional write."),
+    "compare": ("champion", "Answer stored entities by the challenger too, and tell how far it is off."),
     "purge": ("champion", "Remove versions that no champion, challenger or rollback can reach."),
     "verify": ("batch", "Recompute what is served; report mismatched, missing and extra keys."),
     "generations": ("champion", "List sealed generations and where each stands in the store."),
@@ -39,7 +40,8 @@ _COMMANDS = {
     "refresh": ("maintenance", "Take the live parameters of a learner of entities anew from the lake."),
     "lookup": ("serving", "Answer one key from the serving store."),
     "predict": ("serving", "Score records, by parameters that the stream keeps live."),
-    "serve": ("serving", "Serve look-ups over HTTP."),
+    "serve": ("serving", "Serve look-ups over HTTP, and a console."),
+    "token": ("tokens", "Make a token for the server, hashed, with scopes."),
     "bench": ("bench", "Measure against peers, side by side (in a source checkout)."),
     "config": ("settings", "Print the settings in force and where they come from."),
 }

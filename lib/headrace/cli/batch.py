@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from headrace.cli.keeping import keep
 from headrace.cli.opening import load, name_of, now, opened_spark, opened_store, promoting
-from headrace.cli.options import definition_argument, force_option, generation_option, json_option, with_settings
+from headrace.cli.options import (
+    INSTANT,
+    definition_argument,
+    force_option,
+    generation_option,
+    json_option,
+    with_settings,
+)
 from headrace.cli.output import fields, say_steps, show
 from headrace.config import Settings
+from headrace.errors import AnswerIsNo
 
 if TYPE_CHECKING:
     from headrace.batch.ingest import IngestReport
     from headrace.definitions import Definition
+    from headrace.serving.sampled import Logged
 
 _input = click.option(
     "--input", "path", type=click.Path(path_type=Path), help="File of events: .csv, .parquet or .json lines, or .gz."
@@ -72,6 +85,7 @@ def run(
         )
         say("report")
         outcome = report_run(spark, settings, loaded, ran, note)
+    keep(settings, loaded.name, outcome.to_report(now()))
     show(as_json, outcome.to_json(), lambda: summary(outcome.facts, outcome.report))
 
 
@@ -150,18 +164,65 @@ def publish(settings: Settings, definition: str, generation: int | None, as_json
 @click.command()
 @definition_argument
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="Compare N keys instead of all.")
+@click.option(
+    "--logged", is_flag=True, help="Recompute the answers that `headrace serve` logged instead; without Spark."
+)
+@click.option("--since", type=INSTANT, metavar="T", help="With --logged: answers served from then on.")
 @json_option
 @with_settings
-def verify(settings: Settings, definition: str, sample: int | None, as_json: bool) -> int:
-    """Recompute from the lake what is served of DEFINITION; exit 1 when a key differs, lacks or is too many."""
+def verify(
+    settings: Settings, definition: str, sample: int | None, logged: bool, since: datetime | None, as_json: bool
+) -> int:
+    """Recompute from the lake what is served of DEFINITION; exit 1 when a key differs, lacks or is too many.
+
+    With --logged, each answer is recomputed at the generation and vector it carried (`headrace index` first), and the
+    report tells how far what is served has drifted from the training set.
+    """
+    if since is not None and not logged:
+        raise click.UsageError("--since goes with --logged")
+    loaded = load(definition)
+    if logged:
+        return _audited(settings, loaded, since, sample, as_json)
     from headrace.local.endpoints import store_endpoint
     from headrace.speed.verify import verify as prove
 
-    loaded = load(definition)
     with opened_spark(settings, f"verify {loaded.name}", say_steps(as_json)) as spark:
         found = prove(spark, settings, loaded, store_endpoint(settings), sample=sample)
+    keep(settings, loaded.name, found.to_report(now()))
     show(as_json, found.to_json(), lambda: fields(found.to_json()))
     return 0 if found.equal else 1
+
+
+def _audited(
+    settings: Settings, definition: Definition, since: datetime | None, sample: int | None, as_json: bool
+) -> int:
+    from headrace.registry import Registry
+    from headrace.report import write_audit
+    from headrace.serving.audit import audit
+    from headrace.serving.past import Past
+    from headrace.serving.sampled import logged_answers
+    from headrace.sources.progress import shown
+
+    registry = Registry(settings.registry)
+    answers = list(islice(logged_answers(settings.answers, definition.name, since), sample))
+    if not answers:
+        raise AnswerIsNo(
+            f"no answer of {definition.name!r} was logged" + (f" since {since.isoformat()}" if since else ""),
+            found=str(settings.answers / definition.name),
+            do="have the server log a share of its answers: headrace serve --set serve.logged_share=0.01",
+        )
+    with shown("recomputing", len(answers), "answers") as advance:
+        found = audit(Past(settings.lake, registry, definition), registry, definition, _told(answers, advance))
+    path = write_audit(settings.reports / f"{definition.name}-answers.html", definition.name, found.to_json())
+    keep(settings, definition.name, found.to_report(now()))
+    show(as_json, {**found.to_json(), "report": str(path)}, lambda: fields({**found.to_json(), "report": str(path)}))
+    return 0 if found.equal else 1
+
+
+def _told(answers: Iterable[Logged], advance: Callable[[int], None]) -> Iterator[Logged]:
+    for answer in answers:
+        yield answer
+        advance(1)
 
 
 def source_of(definition: Definition, named: Path | None, settings: Settings) -> tuple[Path | None, str]:

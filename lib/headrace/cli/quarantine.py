@@ -69,10 +69,12 @@ def replay(settings: Settings, definition: str, reason: str | None, file: Path |
     re-enter: mend the file and ingest it again.
     """
     from headrace.local.endpoints import kafka_bootstrap
+    from headrace.sources.feeds import refuse_counted
     from headrace.speed.quarantine import repairs_of
     from headrace.speed.quarantine import replay as send_again
 
     stream = load(definition).source.name
+    refuse_counted(settings, stream)
     repairs = repairs_of(file) if file is not None else None
     bootstrap = kafka_bootstrap(settings)
     with opened_spark(settings, f"quarantine {stream}", say_steps(as_json)) as spark:

@@ -62,12 +62,14 @@ def replay(
     crash: no row is sent twice and none is lost, and a replay that is finished sends nothing.
     """
     from headrace.local.endpoints import kafka_bootstrap
+    from headrace.sources.feeds import refuse_counted
     from headrace.sources.files import fingerprint
     from headrace.sources.kafka import Broker
     from headrace.speed.replay import Selection
     from headrace.speed.replay import replay as send
 
     found = definition_of(stream, definition)
+    refuse_counted(settings, stream)
     file = fingerprint(path)
     ends = ending(say_steps(as_json), "waiting for the rows that are on their way", breaks_off=True)
     with Broker(settings.kafka, kafka_bootstrap(settings)) as broker, ends as stop:

@@ -66,8 +66,7 @@ def predict(settings: Settings, definition: str, records: BinaryIO, fitted: bool
     sets aside; what the parameters count goes to standard error. A wrong record ends it, with exit code 2, in the
     thousand records that it is in.
     """
-    from headrace.serving.lookup import Lookups
-    from headrace.serving.scoring import MAX_RECORDS
+    from headrace.serving.lookup import MAX_RECORDS, Lookups
 
     name = name_of(definition)
     with opened_store(settings) as store:
@@ -87,10 +86,10 @@ def predict(settings: Settings, definition: str, records: BinaryIO, fitted: bool
 @with_settings
 def serve(settings: Settings, host: str | None, port: int | None) -> None:
     """Serve look-ups over HTTP until stopped; needs no Java."""
-    from headrace import config
     from headrace.serving.server import address, bind
+    from headrace.serving.tls import tls_of
 
-    token = config.secret(settings.serve.token_secret) if settings.serve.require_token else None
+    token, tls = _secret(settings), tls_of(settings.serve)
     listening = bind(host or settings.serve.host, settings.serve.port if port is None else port)
     try:
         from headrace.serving.api import create_app
@@ -100,19 +99,30 @@ def serve(settings: Settings, host: str | None, port: int | None) -> None:
         log_lines("headrace.access", logging.INFO)
         store = OpeningStore(lambda: open_prepared(settings))
         app = create_app(settings, store, now, token)
-        _announce(settings, address(listening), listening.getsockname()[0])
+        _announce(settings, address(listening, tls=tls is not None), listening.getsockname()[0])
         try:
-            run(app, listening)
+            run(app, listening, tls)
         finally:
             store.close()
     finally:
         listening.close()
 
 
+def _secret(settings: Settings) -> str | None:
+    """The token of the environment, which a file of tokens makes optional."""
+    from headrace import config
+
+    wanted = settings.serve
+    if not wanted.require_token or (wanted.token_file and not config.is_set(wanted.token_secret)):
+        return None
+    return config.secret(wanted.token_secret)
+
+
 def _announce(settings: Settings, url: str, host: str) -> None:
     header = f' -H "Authorization: Bearer ${settings.serve.token_secret}"' if settings.serve.require_token else ""
     click.echo(f"serving on {url}", err=True)
     click.echo(f"  try: curl{header} {url}/v1/predictions/segments/17850", err=True)
+    click.echo(f"  console: {url}/", err=True)
     if not header and host not in ("127.0.0.1", "::1"):
         click.echo("  warning: no token is required and other machines can reach this address", err=True)
 

@@ -17,33 +17,61 @@ from headrace.errors import HeadraceError
 
 if TYPE_CHECKING:
     from headrace.config import Settings
+    from headrace.schemas import Vector
+    from headrace.sources.streams import Feed
     from headrace.speed.observed import DriverSeen, GenerationSeen, StreamSeen
 
 
 def show_streams(settings: Settings, watch: float | None, *, as_json: bool) -> None:
     """Once, or with `watch` every so many seconds until interrupted."""
-    from headrace.local.endpoints import kafka_bootstrap
     from headrace.registry import Registry
-    from headrace.sources.kafka import Broker
     from headrace.speed.observed import drivers
     from headrace.speed.standing import standings
 
     with ExitStack() as opened:
         store = opened.enter_context(opened_store(settings))
-        try:
-            broker = opened.enter_context(Broker(settings.kafka, kafka_bootstrap(settings)))
-        except HeadraceError as error:
-            click.echo(f"lag is not known: {error}", err=True)
-            broker = None
+        head = Heads(settings, opened)
         while True:
             names = Registry(settings.registry).definitions()
-            rows = [asdict(row) for name in names for row in standings(store, name, broker, now())]
+            rows = [asdict(row) for name in names for row in standings(store, name, head, now())]
             seen = [driver for name in names for driver in drivers(settings.home, name, now())]
             told = {"generations": rows, "drivers": [asdict(driver) for driver in seen]}
             show(as_json, told, partial(_drawn, rows, seen))
             if watch is None:
                 return
             time.sleep(watch)
+
+
+class Heads:
+    """Where streams end; one that cannot be reached is said once."""
+
+    def __init__(self, settings: Settings, opened: ExitStack) -> None:
+        self._settings = settings
+        self._opened = opened
+        self._feeds: dict[str, Feed | None] = {}
+
+    def __call__(self, stream: str) -> Vector | None:
+        from headrace.schemas import Vector
+
+        if stream not in self._feeds:
+            self._feeds[stream] = self._reach(stream)
+        feed = self._feeds[stream]
+        try:
+            topic = feed.topic() if feed is not None else None
+            return Vector.of(topic.incarnation, feed.head(topic, now()).ends) if feed and topic else None
+        except HeadraceError:
+            return None
+
+    def _reach(self, stream: str) -> Feed | None:
+        from headrace.local.endpoints import stream_address
+        from headrace.sources.feeds import feed_of
+
+        try:
+            feed = feed_of(self._settings, stream, stream_address(self._settings, stream))
+            return self._opened.enter_context(feed)
+        except HeadraceError as error:
+            click.echo(f"lag of {stream} is not known: {error}", err=True)
+            return None
 
 
 def _drawn(rows: Sequence[Mapping[str, Any]], seen: Sequence[DriverSeen]) -> Any:

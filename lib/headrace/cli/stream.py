@@ -35,13 +35,13 @@ def stream(
     micro-batch in work.
     """
     from headrace.batch.lease import owner_name
-    from headrace.local.endpoints import kafka_bootstrap, store_endpoint
+    from headrace.local.endpoints import store_endpoint, stream_address
     from headrace.speed.driver import Driver
     from headrace.speed.metrics import Metrics
     from headrace.stores import Opening
 
     loaded = load(definition)
-    bootstrap = kafka_bootstrap(settings)
+    address = stream_address(settings, loaded.source.name)
     opening = Opening(settings.store, store_endpoint(settings), settings.publish.retry_s)
     say = say_steps(as_json=False)
     metrics = Metrics(loaded.name, loaded.source.name)
@@ -50,7 +50,7 @@ def stream(
     opened = opened_spark(settings, f"stream {loaded.name}", say, ("delta", "kafka-source"), SPARK)
     with opened as spark, ending(say, "ending after the micro-batch in work", breaks_off=False) as stop:
         driver = Driver(
-            spark, settings, loaded, opening, bootstrap, owner=owner_name(), clock=now, say=say, metrics=metrics
+            spark, settings, loaded, opening, address, owner=owner_name(), clock=now, say=say, metrics=metrics
         )
         landing = {"allow_gap": allow_gap, "disjoint": disjoint}
         driver.run(stop, only=only, until_idle=until_idle, **landing)  # type: ignore[arg-type]  # click checked it

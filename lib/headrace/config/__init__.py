@@ -13,6 +13,7 @@ from headrace.config.settings import (
 )
 from headrace.config.variables import (
     data_folder,
+    is_set,
     java_home,
     maven_repository,
     secret,
@@ -29,6 +30,7 @@ __all__ = [
     "SparkSettings",
     "StoreSettings",
     "data_folder",
+    "is_set",
     "java_home",
     "load",
     "maven_repository",

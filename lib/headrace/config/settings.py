@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from headrace.config import variables
 from headrace.errors import ConfigError, nearest
@@ -51,8 +52,19 @@ class ServeSettings(_Section):
     port: int = Field(ge=0, le=65535)
     require_token: bool
     token_secret: str
+    token_file: str
+    tls_certificate: str
+    tls_key: str
     champion_cache_s: float = Field(ge=0)
     max_body_bytes: int = Field(ge=1024)
+    store_timeout_s: float = Field(gt=0)
+    store_down: Literal["refuse", "stale"]
+    view: list[str]
+    view_refresh_s: float = Field(ge=0)
+    view_max_age_s: float = Field(ge=0)
+    logged_share: float = Field(ge=0, le=1)
+    past: list[str]
+    watch_s: float = Field(ge=0)
 
 
 class KafkaSettings(_Section):
@@ -64,6 +76,27 @@ class KafkaSettings(_Section):
     ca_file: str
     max_per_trigger: int = Field(ge=0)
     max_ahead_s: int = Field(ge=0)
+
+
+class KinesisSettings(_Section):
+    streams: tuple[str, ...]
+    region: str
+    endpoint: str
+    since: str
+    max_per_trigger: int = Field(ge=0)
+    max_ahead_s: int = Field(ge=0)
+
+    @field_validator("since")
+    @classmethod
+    def _is_a_beginning(cls, since: str) -> str:
+        """An instant becomes one of UTC where it says nothing else."""
+        if since in {"TRIM_HORIZON", "LATEST"}:
+            return since
+        try:
+            instant = datetime.fromisoformat(since)
+        except ValueError:
+            raise ValueError("TRIM_HORIZON, LATEST or an instant such as 2026-11-01T00:00:00Z") from None
+        return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).isoformat()
 
 
 class StreamSettings(_Section):
@@ -93,6 +126,7 @@ class Settings(_Section):
     publish: PublishSettings
     serve: ServeSettings
     kafka: KafkaSettings
+    kinesis: KinesisSettings
     stream: StreamSettings
     engines: EnginesSettings
 
@@ -107,6 +141,10 @@ class Settings(_Section):
     @property
     def reports(self) -> Path:
         return self.home / "reports"
+
+    @property
+    def answers(self) -> Path:
+        return self.home / "answers"
 
     @property
     def engine_home(self) -> Path:

@@ -58,6 +58,11 @@ def secret(name: str) -> str:
     return value
 
 
+def is_set(name: str) -> bool:
+    """Whether the secret called `name` has a value."""
+    return bool(os.environ.get(name))
+
+
 def under_spark_submit() -> bool:
     """Whether spark-submit started this process, and so has already chosen master, memory and jars."""
     return "PYSPARK_GATEWAY_PORT" in os.environ

@@ -14,6 +14,7 @@ from headrace.errors import DefinitionError, nearest
 from headrace.evaluate.gate import Gate
 from headrace.models.learner import Learner
 from headrace.schemas import META_COLUMNS, Schema
+from headrace.schemas.positions import SEQUENCE
 from headrace.transforms.derivation import Derivation
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class Definition:
                 found=f"{self.event_time!r} of type {schema.field(self.event_time).type}",
                 do="declare the column as a timestamp, with `format` if it comes as text",
             )
-        clash = sorted({*schema.names, *self.features} & {*META_COLUMNS, DROP_REASON})
+        clash = sorted({*schema.names, *self.features} & {*META_COLUMNS, SEQUENCE, DROP_REASON})
         if clash:
             raise DefinitionError(f"definition {self.name!r} uses reserved column names", found=clash)
         self._check_outputs()

@@ -160,6 +160,7 @@ def _credentials(settings: Settings) -> Finding:
     from botocore.exceptions import BotoCoreError
 
     needed = settings.store.kind == "dynamodb" and not settings.store.endpoint
+    needed = needed or bool(settings.kinesis.streams and not settings.kinesis.endpoint)
     lacking = FAIL if needed else OK
     mend = "`aws configure`, or run where a role is given" if needed else ""
     session = botocore.session.Session()
@@ -174,5 +175,7 @@ def _credentials(settings: Settings) -> Finding:
     except BotoCoreError as error:
         return Finding("credentials", lacking, f"none are usable: {type(error).__name__}", mend)
     if credentials is None:
-        return Finding("credentials", lacking, "none, and the store is in AWS" if needed else "none, none needed", mend)
+        return Finding(
+            "credentials", lacking, "none, and the store or a stream is in AWS" if needed else "none, none needed", mend
+        )
     return Finding("credentials", OK, f"found ({credentials.method})")

@@ -1,4 +1,4 @@
-"""Where the serving store and Kafka answer, as the settings say."""
+"""Where the serving store, Kafka and Kinesis answer, as the settings say."""
 
 from __future__ import annotations
 
@@ -22,6 +22,21 @@ def store_endpoint(settings: Settings) -> str | None:
     from headrace.local.engines import endpoint
 
     return endpoint("dynamodb", settings)
+
+
+def stream_address(settings: Settings, stream: str) -> str:
+    """Where the system that carries a stream answers: Kafka's brokers, or the URL of Kinesis, empty for AWS.
+
+    Raises as `kafka_bootstrap` does; for Kinesis EngineError, naming `headrace up kinesis`, when the local engine is
+    asked for and does not answer.
+    """
+    if stream not in settings.kinesis.streams:
+        return kafka_bootstrap(settings)
+    if settings.kinesis.endpoint != ENGINE:
+        return settings.kinesis.endpoint
+    from headrace.local.engines import endpoint
+
+    return endpoint("kinesis", settings)
 
 
 def kafka_bootstrap(settings: Settings) -> str:

@@ -26,12 +26,15 @@ from headrace.local.dynamodb import DynamoDB
 from headrace.local.jars import ensure_jars
 from headrace.local.java import find_java
 from headrace.local.kafka import Kafka
+from headrace.local.kinesis import KinesisEngine
 from headrace.local.launch import Engine, Place
 from headrace.local.ports import choose, is_free
 from headrace.local.process import Identity
 from headrace.local.s3 import S3
 
-ENGINES: dict[str, Engine] = {engine.name: engine for engine in (DynamoDB(), Kafka(), Cassandra(), S3())}
+ENGINES: dict[str, Engine] = {
+    engine.name: engine for engine in (DynamoDB(), Kafka(), Cassandra(), S3(), KinesisEngine())
+}
 DEFAULT = ("dynamodb", "kafka")
 """What `headrace up` starts when no engine is named."""
 

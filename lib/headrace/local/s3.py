@@ -10,21 +10,17 @@ import json
 import sys
 from collections.abc import Mapping
 
-from headrace.config import EnginesSettings
 from headrace.errors import EngineError
-from headrace.local.launch import LOOPBACK, Engine, Place
+from headrace.local.launch import LOOPBACK, Place
+from headrace.local.moto import Moto
 
 _RECORD = "requests.jsonl"
 
 
-class S3(Engine):
-    """moto, on the loopback address only."""
+class S3(Moto):
+    """Buckets and objects."""
 
     name = "s3"
-
-    def heap_mb(self, settings: EnginesSettings) -> int:
-        del settings
-        return 0
 
     def prepare(self, place: Place) -> None:
         """Drop from the record what changed nothing, and a last line that a crash cut short."""
@@ -43,9 +39,6 @@ class S3(Engine):
         if place.in_memory:
             return {}
         return {"MOTO_ENABLE_RECORDING": "true", "MOTO_RECORDER_FILEPATH": str(place.data / _RECORD)}
-
-    def endpoint(self, ports: Mapping[str, int]) -> str:
-        return f"http://{LOOPBACK}:{ports['client']}"
 
     def answers(self, ports: Mapping[str, int], timeout_s: float) -> bool:
         import requests

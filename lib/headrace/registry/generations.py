@@ -126,6 +126,10 @@ class Registry:
         _require_undamaged(path, manifest, THETA)
         return manifest, _json(path / THETA)
 
+    def state_path(self, definition: str, generation: int) -> Path:
+        """Where `Generation.state_path` lies, unchecked: for samples, not for what is served."""
+        return self._root / definition / padded(generation) / STATE
+
     def _manifest(self, definition: str, generation: int) -> tuple[Manifest, str]:
         file = self._root / definition / padded(generation) / MANIFEST
         if not file.is_file():

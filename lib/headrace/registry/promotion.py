@@ -50,12 +50,13 @@ def successor(champion: Champion, ledger: Iterable[LedgerEntry], generation: int
     """The champion item that makes readers see exactly `generation`, whether newer or older than the champion.
 
     `ledger` must have been read after `champion`: an entry opened in between has moved the epoch, so that the
-    conditional write of the result fails. The former champion leads `previous`; the new one leaves it.
+    conditional write of the result fails. The former champion leads `previous`; the new one leaves it, and is no
+    challenger any more.
 
     >>> entries = [LedgerEntry(1, "sealed", None, "a"), *(LedgerEntry(g, "sealed", 1, "b") for g in (2, 3))]
     >>> first = successor(Champion(), entries, 1)
     >>> successor(first, entries, 3)
-    Champion(generation=3, skip=frozenset({2}), floor=1, epoch=2, previous=(1,), owed=Vector({}))
+    Champion(generation=3, skip=frozenset({2}), floor=1, epoch=2, previous=(1,), owed=Vector({}), challenger=0)
     """
     seen = view(ledger, generation)
     former = (champion.generation, *champion.previous) if champion.generation else ()
@@ -65,18 +66,20 @@ def successor(champion: Champion, ledger: Iterable[LedgerEntry], generation: int
         floor=seen.floor,
         epoch=champion.epoch + 1,
         previous=tuple(dict.fromkeys(g for g in former if g != generation)),
+        challenger=champion.challenger if champion.challenger != generation else 0,
     )
 
 
 def retained(champion: Champion, ledger: Iterable[LedgerEntry], window: int) -> frozenset[int]:
-    """Generations that must stay readable: the champion, challengers above it, and the last `window` before it."""
+    """Generations that must stay readable: the champion, the named challenger, all above the champion, and the last
+    `window` before it."""
     challengers = {
         entry.generation
         for entry in ledger
         if entry.generation > champion.generation and entry.status in ("sealed", "publishing")
     }
     back = [g for g in champion.previous if g < champion.generation][:window]
-    served = {champion.generation} if champion.generation else set()
+    served = {champion.generation, champion.challenger} - {0}
     return frozenset(served | challengers | set(back))
 
 

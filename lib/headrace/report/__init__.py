@@ -1,5 +1,7 @@
 """What a run made, for people: a page with plots, a short table, and the same facts as JSON."""
 
+from headrace.report.audit import write_audit
+from headrace.report.comparison import write_comparison
 from headrace.report.facts import (
     Category,
     Centre,
@@ -32,6 +34,8 @@ __all__ = [
     "selection_summary",
     "selection_to_json",
     "summary",
+    "write_audit",
+    "write_comparison",
     "write_report",
     "write_selection",
 ]

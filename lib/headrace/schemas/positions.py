@@ -11,12 +11,15 @@ HISTORY = ""
 # Columns every event in the lake carries beside its own: name -> Spark type.
 META_COLUMNS: Mapping[str, str] = {
     "_incarnation": "string",  # HISTORY, or the identity of one life of a stream (a Kafka topic id)
-    "_partition": "string",  # stream partition or shard; for a file its SHA-256
-    "_position": "bigint",  # offset; for a file the 0-based number of the data row
+    "_partition": "string",  # stream partition or number of a shard; for a file its SHA-256
+    "_position": "bigint",  # offset, or the count of the shard's records before; for a file the 0-based data row
     "_event_ts": "timestamp",  # the declared event time, UTC
     "_arrival_ts": "timestamp",  # when the row reached the lake (the broker's stamp for a stream), UTC
     "_source": "string",  # where it came from, for people: a file name, a topic
 }
+
+# A further column of events whose position was counted as they landed: their place in the stream itself, as text.
+SEQUENCE = "_sequence"
 
 # The order of positions: history before streams, then by partition and place in it.
 PLACE = ("_incarnation", "_partition", "_position")
@@ -50,6 +53,9 @@ class Vector(Mapping[Log, int]):
     def __len__(self) -> int:
         return len(self._next)
 
+    def __eq__(self, other: object) -> bool:
+        return self._next == other._next if isinstance(other, Vector) else super().__eq__(other)
+
     def __hash__(self) -> int:
         return hash(tuple(self._next.items()))
 
@@ -75,7 +81,7 @@ class Vector(Mapping[Log, int]):
 
     @classmethod
     def of(cls, incarnation: str, ends: Mapping[int, int]) -> Vector:
-        """The vector of one life of a topic, from its partitions' next offsets.
+        """The vector of one life of a stream, from its partitions' next positions.
 
         >>> Vector.of("t", {0: 7})
         Vector({('t', '0'): 7})

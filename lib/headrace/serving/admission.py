@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 import re
 import time
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from urllib.parse import unquote_to_bytes
@@ -20,7 +20,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headrace.serving.problems import HANG_UP, problem
-from headrace.serving.tokens import BearerToken
+from headrace.serving.rules import Wanted
+from headrace.serving.tokens import Tokens
 
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("headrace.access")
@@ -54,8 +55,8 @@ class Observation:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                own = [(b"x-request-id", request_id.encode()), *_ON_EVERY_ANSWER]
-                message = {**message, "headers": [*message.get("headers", []), *own]}
+                own = [(b"x-request-id", request_id.encode("ascii")), *_ON_EVERY_ANSWER]
+                message["headers"] = [*message.get("headers", []), *own]
             await send(message)
 
         try:
@@ -75,31 +76,27 @@ class Observation:
         self._answered(scope["method"], route, shown, seconds)
         if access_log.isEnabledFor(logging.INFO):
             client = scope.get("client")
-            line = {
-                "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-                "request_id": request_id,
-                "client": client[0] if client else None,
-                "method": scope["method"],
-                "route": route,
-                "definition": scope.get("path_params", {}).get("definition"),
-                "status": status,
-                "ms": round(seconds * 1000, 2),
-            }
-            access_log.info(json.dumps(line))
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")[:23]
+            address = json.dumps(client[0] if client else None)
+            definition = json.dumps(scope.get("path_params", {}).get("definition"))
+            token = json.dumps(scope.get("headrace.token"))
+            access_log.info(
+                f'{{"time": "{now}Z", "request_id": "{request_id}", "client": {address}, "token": {token}, '
+                f'"method": {json.dumps(scope["method"])}, "route": "{route}", "definition": {definition}, '
+                f'"status": {"null" if status is None else status}, "ms": {seconds * 1000:.2f}}}'
+            )
 
 
 class Admission:
-    """The inner layer: the token where one is required, and bounds on what is read from a caller.
+    """The inner layer: a token that allows the route where one is required, and bounds on what is read from a caller.
 
-    Everything but the `open_paths` needs the token, also paths that no route has: what is not declared is shut.
+    Everything but the open routes needs a token, also paths that no route has: what is not declared is shut.
     """
 
-    def __init__(
-        self, app: ASGIApp, token: BearerToken | None, open_paths: frozenset[str], max_body_bytes: int
-    ) -> None:
+    def __init__(self, app: ASGIApp, tokens: Tokens | None, max_body_bytes: int) -> None:
         self._app = app
-        self._token = token
-        self._open = open_paths
+        self._tokens = tokens
+        self._wanted = Wanted()
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,17 +113,10 @@ class Admission:
         """The refusal of a request that no route should see, from its head alone."""
         headers = [(name, value) for name, value in scope["headers"] if name in (b"authorization", b"content-length")]
         request_id = scope.get("headrace.request_id")
-        if self._token is not None and scope["path"] not in self._open:
-            given = [value for name, value in headers if name == b"authorization"]
-            if not self._token.admits(given):
-                challenge = 'Bearer realm="headrace"' + (', error="invalid_token"' if given else "")
-                return problem(
-                    401,
-                    "unauthorized",
-                    "this needs the header Authorization: Bearer <token>",
-                    request_id=request_id,
-                    headers={"WWW-Authenticate": challenge, **HANG_UP},
-                )
+        if self._tokens is not None:
+            shut = self._shut(self._tokens, scope, [value for name, value in headers if name == b"authorization"])
+            if shut is not None:
+                return shut
         if any(name == b"content-length" and int(value) > self._max_body_bytes for name, value in headers):
             error = _too_large(self._max_body_bytes)
             return problem(413, "body-too-large", error.detail, request_id=request_id, headers=HANG_UP)
@@ -135,6 +125,30 @@ class Admission:
         except UnicodeDecodeError:
             return problem(400, "bad-path", "the path is not percent-encoded UTF-8", request_id=request_id)
         return None
+
+    def _shut(self, tokens: Tokens, scope: Scope, given: list[bytes]) -> Response | None:
+        """The refusal of a caller whose token does not allow this; who it is goes to the access log."""
+        wanted = self._wanted.scope(scope["method"], scope["path"])
+        if wanted == "open":
+            return None
+        request_id = scope.get("headrace.request_id")
+        grant = tokens.grant(given)
+        if grant is None:
+            challenge = 'Bearer realm="headrace"' + (', error="invalid_token"' if given else "")
+            detail = "this needs the header Authorization: Bearer <token>"
+            headers = {"WWW-Authenticate": challenge, **HANG_UP}
+            return problem(401, "unauthorized", detail, request_id=request_id, headers=headers)
+        scope["headrace.token"] = grant.name
+        if wanted is None or wanted in grant.scopes:
+            return None
+        challenge = f'Bearer realm="headrace", error="insufficient_scope", scope="{wanted}"'
+        return problem(
+            403,
+            "forbidden",
+            f"the token {grant.name!r} does not allow this; it needs the scope {wanted!r}",
+            request_id=request_id,
+            headers={"WWW-Authenticate": challenge, **HANG_UP},
+        )
 
 
 def _bounded(receive: Receive, max_bytes: int, seconds: float) -> Receive:
@@ -170,4 +184,4 @@ def _request_id(scope: Scope) -> str:
         if name == b"x-request-id" and _SANE_REQUEST_ID.fullmatch(value):
             sane: str = value.decode("ascii")
             return sane
-    return uuid.uuid4().hex
+    return f"{random.getrandbits(128):032x}"

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
-from typing import Annotated, Any, Literal, TypeVar
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import anyio.to_thread
 from anyio import CapacityLimiter
-from fastapi import FastAPI, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
-from starlette.convertors import Convertor, register_url_convertor
+from fastapi import APIRouter, FastAPI, Query
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 import headrace
@@ -23,56 +21,32 @@ from headrace.config import Settings
 from headrace.errors import ConfigError, HeadraceError, StoreError, StoreUnavailable
 from headrace.serving import problems
 from headrace.serving.admission import Admission, Observation
+from headrace.serving.answering import Answering
+from headrace.serving.console import Ask, Console, NoQuery, add_console
 from headrace.serving.health import Readiness
-from headrace.serving.lookup import MAX_ENTITIES, Lookups, Readable
 from headrace.serving.metrics import CONTENT_TYPE, Metrics
+from headrace.serving.overview import Watched
+from headrace.serving.pointers import Pointers
+from headrace.serving.predictions import BatchRequest, PredictionQuery, Predictions, PredictRequest, ShortCut
 from headrace.serving.problems import Problem, Refusal
+from headrace.serving.reading import reader_of
+from headrace.serving.respond import json_response
+from headrace.serving.rules import RULES, check_rules
+from headrace.serving.sampled import AnswerLog
 from headrace.serving.schema import describe_api
-from headrace.serving.scoring import MAX_RECORDS
-from headrace.serving.tokens import BearerToken
+from headrace.serving.tokens import Tokens
+from headrace.serving.views import Views
+from headrace.serving.watch import Watch
+
+if TYPE_CHECKING:
+    from headrace.serving.past import Past, Pasts
 
 T = TypeVar("T")
 
-# Look-ups wait on the store in this many threads; as many again times QUEUE may wait for a thread.
-LOOKUP_THREADS = 32
+MOST_INSIDE = 512  # requests that may wait for the store at once
+# What the console asks waits on the store in this many threads; as many again times QUEUE may wait for a thread.
+CONSOLE_THREADS = 8
 QUEUE = 16
-
-
-class KeyConvertor(Convertor[str]):
-    """The rest of a path, whatever it holds; Starlette's own `path` stops at a line break."""
-
-    regex = "(?s:.*)"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
-
-
-register_url_convertor("key", KeyConvertor())
-
-
-@dataclass(frozen=True)
-class Rule:
-    """Who may call a route."""
-
-    method: str
-    path: str
-    access: Literal["open", "token"]
-
-
-# Every route of the server; one that is not here makes `create_app` fail.
-RULES = (
-    Rule("GET", "/v1/predictions/{definition}/{entity:key}", "token"),
-    Rule("POST", "/v1/predictions/{definition}:batch", "token"),
-    Rule("GET", "/v1/models/{definition}", "token"),
-    Rule("POST", "/v1/models/{definition}:predict", "token"),
-    Rule("GET", "/openapi.json", "token"),
-    Rule("GET", "/metrics", "token"),
-    Rule("GET", "/healthz", "open"),
-    Rule("GET", "/readyz", "open"),
-)
 
 
 class AnswerBody(BaseModel):
@@ -99,26 +73,6 @@ class AnswersBody(BaseModel):
     missing: list[str]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class BatchRequest(_Strict):
-    """Up to 100 entities, exactly as they are stored."""
-
-    entities: list[str] = Field(max_length=MAX_ENTITIES, examples=[["17850", "13047"]])
-    as_of: AwareDatetime | None = Field(None, description="Not available yet: answered with 501.")
-
-
-class PredictRequest(_Strict):
-    """Up to 1,000 records, each with exactly the learner's inputs, finite numbers."""
-
-    records: list[dict[str, Any]] = Field(max_length=MAX_RECORDS, examples=[[{"temperature": 0.24, "humidity": 0.81}]])
-    parameters: Literal["live", "fitted"] = Field(
-        "live", description="live: as the samples since training have moved them; fitted: the generation's own."
-    )
-
-
 class SetAside(BaseModel):
     """A record that was not scored."""
 
@@ -140,33 +94,39 @@ class PredictionsBody(BaseModel):
     stale: bool
 
 
-class PredictionQuery(_Strict):
-    as_of: AwareDatetime | None = Field(None, description="Not available yet: answered with 501.")
-
-
-class ModelQuery(_Strict):
-    """No parameters."""
-
-
-def create_app(settings: Settings, store: Readable, clock: Callable[[], datetime], token: str | None) -> FastAPI:
+def create_app(settings: Settings, store: Watched, clock: Callable[[], datetime], token: str | None) -> FastAPI:
     """The ASGI app over an open (or opening) store; the caller closes the store.
 
-    Raises ConfigError when the settings require a token and there is none.
+    token: one that allows everything. Raises ConfigError when the settings require a token and there is none.
     """
-    if settings.serve.require_token and not token:
-        raise ConfigError(
-            "serving requires a token and there is none", do=f"set the secret {settings.serve.token_secret!r}"
-        )
-    lookups = Lookups(store, settings.serve.champion_cache_s, clock)
-    metrics = Metrics(lookups, clock)
-    readiness = Readiness(store)
-    bearer = BearerToken(token) if settings.serve.require_token and token else None
+    tokens = _tokens(settings, clock, token) if settings.serve.require_token else None
+    serve = settings.serve
+    reader = reader_of(store, serve.store_timeout_s / 2)
+    pointers = Pointers(reader, serve.champion_cache_s, serve.store_timeout_s)
+    views = Views(serve.view, reader, pointers, serve.view_refresh_s, serve.view_max_age_s)
+    answering = Answering(
+        reader,
+        pointers,
+        views,
+        clock,
+        cache_s=serve.champion_cache_s,
+        timeout_s=serve.store_timeout_s,
+        when_down=serve.store_down,
+    )
+    metrics = Metrics(pointers.all, views, clock)
+    readiness = Readiness(reader)
+    watch = Watch(store, clock, serve.watch_s)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        warming = asyncio.create_task(readiness.check())
+        tasks = [asyncio.create_task(beside) for beside in (readiness.check(), views.run(), watch.run())]
         yield
-        warming.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await reader.close()
+        if answers is not None:
+            await anyio.to_thread.run_sync(answers.close)
 
     app = FastAPI(
         title="headrace",
@@ -175,41 +135,61 @@ def create_app(settings: Settings, store: Readable, clock: Callable[[], datetime
         redoc_url=None,
         redirect_slashes=False,
         openapi_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # asked for at every request; we have our own
         lifespan=lifespan,
     )
-    _add_predictions(app, lookups, metrics, clock)
+    answers = AnswerLog(settings.answers, serve.logged_share) if serve.logged_share else None
+    predictions = Predictions(
+        answering, metrics, watch.answered, clock, past=_pasts(settings), log=answers, most=MOST_INSIDE
+    )
+    app.router.routes.extend(predictions.routes())
+    add_console(app, Console(store, watch, clock), _asking(metrics))
     _add_operations(app, readiness, metrics)
     problems.install(app)
-    describe_api(app, {(rule.method, rule.path) for rule in RULES if rule.access == "token"})
+    describe_api(app, [*DESCRIBED.routes, *app.routes], {(rule.method, rule.path): rule.scope for rule in RULES})
     # The layer added last is the outermost.
+    app.add_middleware(ShortCut, predictions=predictions)
     app.add_middleware(
         Admission,
-        token=bearer,
-        open_paths=frozenset(r.path for r in RULES if r.access == "open"),
+        tokens=tokens,
         max_body_bytes=settings.serve.max_body_bytes,
     )
     app.add_middleware(Observation, answered=metrics.answered)
-    _check_rules(app)
+    check_rules(app)
     return app
 
 
-def routes_of(app: FastAPI) -> set[tuple[str, str]]:
-    """(method, path template) of every route the app answers."""
-    return {(method, route.path) for route in app.routes for method in getattr(route, "methods", None) or {"*"}}  # type: ignore[attr-defined]
+def _pasts(settings: Settings) -> Callable[[str], Past | None]:
+    """The pasts of definitions, whose code brings NumPy and Arrow and so is loaded when a past is first asked for.
+
+    What the settings name is loaded at once, so that a wrong name keeps the server from starting.
+    """
+
+    @cache
+    def pasts() -> Pasts:
+        from headrace.registry import Registry
+        from headrace.serving.past import Pasts
+
+        return Pasts(settings.lake, Registry(settings.registry), settings.serve.past)
+
+    if settings.serve.past:
+        pasts()
+    return lambda definition: pasts().of(definition)
 
 
-def _check_rules(app: FastAPI) -> None:
-    declared = {(rule.method, rule.path) for rule in RULES}
-    if routes_of(app) != declared:
-        raise AssertionError(f"routes and their rules differ: {sorted(routes_of(app) ^ declared)}")
-    if any("{" in rule.path for rule in RULES if rule.access == "open"):
-        raise AssertionError("an open route must be one exact path")
+def _tokens(settings: Settings, clock: Callable[[], datetime], token: str | None) -> Tokens:
+    if not token and not settings.serve.token_file:
+        raise ConfigError(
+            "serving requires a token and there is none",
+            do=f"set the secret {settings.serve.token_secret!r}, or name a file of hashes in serve.token_file",
+        )
+    return Tokens(token, Path(settings.serve.token_file) if settings.serve.token_file else None, clock)
 
 
-def _add_predictions(app: FastAPI, lookups: Lookups, metrics: Metrics, clock: Callable[[], datetime]) -> None:
-    threads = CapacityLimiter(LOOKUP_THREADS)
-
-    most = LOOKUP_THREADS * (1 + QUEUE)
+def _asking(metrics: Metrics) -> Ask:
+    """What runs a question to the store in one of CONSOLE_THREADS threads, and refuses it where too many wait."""
+    threads = CapacityLimiter(CONSOLE_THREADS)
+    most = CONSOLE_THREADS * (1 + QUEUE)
     inside = 0
 
     async def ask(question: Callable[..., T], *arguments: Any) -> T:
@@ -227,48 +207,50 @@ def _add_predictions(app: FastAPI, lookups: Lookups, metrics: Metrics, clock: Ca
         finally:
             inside -= 1
 
-    @app.get("/v1/predictions/{definition}/{entity:key}", response_model=AnswerBody)
-    async def prediction(definition: str, entity: str, query: Annotated[PredictionQuery, Query()]) -> Response:
-        """The answer for one entity. Keys with `.` or `..` as a path segment are asked for through `:batch`."""
-        _refuse_as_of(query.as_of)
-        return _json((await ask(lookups.one, definition, entity)).to_json())
+    return ask
 
-    @app.post("/v1/predictions/{definition}:batch", response_model=AnswersBody)
-    async def predictions(definition: str, request: BatchRequest) -> Response:
-        """The answers for up to 100 entities, all of one generation."""
-        _refuse_as_of(request.as_of)
-        found = await ask(lookups.many, definition, request.entities)
-        return _json({"answers": [a.to_json() for a in found.answers], "missing": found.missing})
 
-    @app.post("/v1/models/{definition}:predict", response_model=PredictionsBody)
-    async def predict(definition: str, request: PredictRequest) -> Response:
-        """What the learner says of records, by parameters that the stream keeps live."""
-        scorer = await ask(partial(lookups.scorer, live=request.parameters == "live"), definition)
-        return _json((await ask(partial(scorer.predict, now=clock()), request.records)).to_json())
+# How OpenAPI is told of the routes of `Predictions`; these functions are never called.
+DESCRIBED = APIRouter()
 
-    @app.get("/v1/models/{definition}", response_model=dict[str, Any])
-    async def model(definition: str, _: Annotated[ModelQuery, Query()]) -> Response:
-        """The champion of a definition: its cut, its features and learner, and the generations in the table."""
-        return _json(await ask(lookups.model, definition))
+
+@DESCRIBED.get("/v1/predictions/{definition}/{entity:key}", response_model=AnswerBody)
+def prediction(definition: str, entity: str, query: Annotated[PredictionQuery, Query()]) -> None:
+    """The answer for one entity. Keys with `.` or `..` as a path segment are asked for through `:batch`."""
+
+
+@DESCRIBED.post("/v1/predictions/{definition}:batch", response_model=AnswersBody)
+def batch(definition: str, request: BatchRequest) -> None:
+    """The answers for up to 100 entities, all of one generation."""
+
+
+@DESCRIBED.post("/v1/models/{definition}:predict", response_model=PredictionsBody)
+def predict(definition: str, request: PredictRequest) -> None:
+    """What the learner says of records, by parameters that the stream keeps live."""
+
+
+@DESCRIBED.get("/v1/models/{definition}", response_model=dict[str, Any])
+def model(definition: str, query: Annotated[NoQuery, Query()]) -> None:
+    """The champion of a definition: its cut, its features and learner, and the generations in the table."""
 
 
 def _add_operations(app: FastAPI, readiness: Readiness, metrics: Metrics) -> None:
     @app.get("/healthz", response_model=dict[str, str])
     async def healthz() -> Response:
         """The process answers."""
-        return _json({"status": "ok"})
+        return json_response({"status": "ok"})
 
     @app.get("/readyz", response_model=dict[str, str])
     async def readyz() -> Response:
         """The store answers too."""
         if not await readiness.check():
             raise problems.unavailable()
-        return _json({"status": "ready"})
+        return json_response({"status": "ready"})
 
     @app.get("/openapi.json", include_in_schema=False)
     async def description() -> Response:
         """The OpenAPI description of this server."""
-        return _json(app.openapi())
+        return json_response(app.openapi())
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def scrape() -> Response:
@@ -276,14 +258,4 @@ def _add_operations(app: FastAPI, readiness: Readiness, metrics: Metrics) -> Non
         return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
 
-def _refuse_as_of(as_of: datetime | None) -> None:
-    if as_of is not None:
-        raise Refusal(501, "not-available-yet", "as-of look-ups are not available yet; leave as_of out")
-
-
-def _json(content: Any) -> Response:
-    body = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    return Response(body, media_type="application/json")
-
-
-__all__ = ["RULES", "Problem", "create_app", "routes_of"]
+__all__ = ["Problem", "create_app"]

@@ -6,11 +6,8 @@ import asyncio
 import logging
 import time
 
-import anyio.to_thread
-from anyio import CapacityLimiter
-
 from headrace.errors import HeadraceError
-from headrace.serving.lookup import Readable
+from headrace.serving.reading import Reader
 
 log = logging.getLogger(__name__)
 
@@ -21,12 +18,11 @@ PROBE = "-"
 
 
 class Readiness:
-    """Tells whether the store answers; its one thread is apart from those of look-ups."""
+    """Tells whether the store answers."""
 
-    def __init__(self, store: Readable) -> None:
-        self._store = store
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
         self._lock = asyncio.Lock()
-        self._thread = CapacityLimiter(1)
         self._known: tuple[float, bool] | None = None
 
     async def check(self) -> bool:
@@ -38,17 +34,12 @@ class Readiness:
             return ready
 
     async def _ask(self) -> bool:
-        with anyio.move_on_after(TIMEOUT_S):
-            try:
-                await anyio.to_thread.run_sync(
-                    self._store.champion, PROBE, limiter=self._thread, abandon_on_cancel=True
-                )
-            except HeadraceError as error:
-                log.info("not ready: %s", error)
-                return False
-            except Exception:
-                log.exception("not ready")
-                return False
-            return True
-        log.info("not ready: the store did not answer within %g s", TIMEOUT_S)
-        return False
+        try:
+            await self._reader.heads(PROBE, 0, time.monotonic() + TIMEOUT_S)
+        except HeadraceError as error:
+            log.info("not ready: %s", error)
+            return False
+        except Exception:
+            log.exception("not ready")
+            return False
+        return True

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from headrace.serving.scoring import Scorer, Scoring
 
 MAX_ENTITIES = 100
+MAX_RECORDS = 1000
 # A partition key of DynamoDB is at most 2,048 bytes of UTF-8; ours is `<definition>#<entity>`.
 MAX_KEY_BYTES = 2048
 
@@ -91,10 +92,7 @@ class Lookups:
         """The answer for one entity. Raises UnknownDefinition, UnknownKey, InputError, StoreUnavailable."""
         found = self.many(definition, [entity])
         if found.missing:
-            raise UnknownKey(
-                f"{definition!r} has no prediction for entity {entity!r}",
-                do="keys are exact text; it may have no events that count",
-            )
+            raise unknown(definition, entity)
         return found.answers[0]
 
     def many(self, definition: str, entities: Sequence[str]) -> Answers:
@@ -102,66 +100,32 @@ class Lookups:
 
         Raises UnknownDefinition, InputError for entities that cannot be keys, StoreUnavailable.
         """
-        if len(entities) > MAX_ENTITIES:
-            raise InputError("too many entities in one request", found=len(entities), expected=f"<= {MAX_ENTITIES}")
-        asked = list(dict.fromkeys(entities))
-        for entity in asked:
-            _check_key(definition, entity)
+        asked = checked(definition, entities)
         served = self._served(definition)
-        number = served.champion.generation
-        held = self._store.read_speed(definition, number, asked) if asked else {}
-        now = self._clock()
-        answers: list[Answer] = []
-        missing: list[str] = []
-        for entity in asked:
-            found = answer(definition, entity, served, held.get(entity, Held()), now=now)
-            if found is None:
-                missing.append(entity)
-            else:
-                answers.append(found)
-        return Answers(answers, missing)
+        held = self._store.read_speed(definition, served.champion.generation, asked) if asked else {}
+        return answers_of(definition, asked, served, held, now=self._clock())
 
     def scorer(self, definition: str, *, live: bool = True) -> Scorer:
         """The champion's learner with live parameters, or with the generation's as fitted.
 
         Raises UnknownDefinition, NoLearner, InputError where samples make no parameters.
         """
-        _check_key(definition, "")
-        return self._scoring.scorer(definition, self._served(definition), live=live)
+        check_key(definition, "")
+        served = self._served(definition)
+        item = self._store.read_model(definition, served.generation.number) if live else None
+        return self._scoring.scorer(definition, served, item, live=live)
 
     @cached_property
     def _scoring(self) -> Scoring:
         # Learners bring NumPy and Arrow, which a look-up does without.
         from headrace.serving.scoring import Scoring
 
-        return Scoring(self._store)
+        return Scoring()
 
     def model(self, definition: str) -> dict[str, Any]:
         """What is served under a definition: its champion, cut, features, learner, and the table's generations."""
-        _check_key(definition, "")
-        served = self._served(definition)
-        generation, description, now = served.generation, served.generation.description, self._clock()
-        return {
-            "definition": definition,
-            "generation": generation.number,
-            "cut": generation.cut,
-            "vector": served.vector.to_json(),
-            "as_of": iso(served.as_of),
-            "age_s": served.age_s(now),
-            "stale": served.stale(now),
-            "max_age_s": generation.max_age_s,
-            "clock": generation.clock,
-            "theta": {name: generation.theta.get(name) for name in ("reference", "zone", "types")},
-            "definition_sha256": generation.definition_sha256,
-            "entity": description.get("entity"),
-            "features": description.get("features"),
-            "learner": description.get("learner"),
-            "derived": (description.get("derive") or {}).get("outputs"),
-            "generations": [
-                {"generation": e.generation, "status": e.status, "base": e.base, "items": e.items}
-                for e in self._store.ledger(definition)
-            ],
-        }
+        check_key(definition, "")
+        return model_of(definition, self._served(definition), self._store.ledger(definition), now=self._clock())
 
     def held(self) -> Mapping[str, Served]:
         """The pointer last read of every definition that was asked for, for metrics."""
@@ -198,10 +162,7 @@ class Lookups:
         if champion.generation == 0:
             with self._lock:
                 self._held.pop(definition, None)
-            raise UnknownDefinition(
-                f"nothing is served under definition {definition!r}",
-                do=f"check the spelling, or make it: headrace run {definition}",
-            )
+            raise nothing_served(definition)
         progress = self._store.progress(definition, champion.generation)
         return _Kept(Served(champion, self._generation(definition, champion), progress), read_at)
 
@@ -214,11 +175,7 @@ class Lookups:
         for entry in self._store.ledger(definition):
             if entry.generation == champion.generation:
                 return Generation.of(entry)
-        raise StoreError(
-            f"the champion of {definition!r} is not in the table's ledger",
-            found=f"generation {champion.generation}",
-            do=f"publish the definition again: headrace run {definition}",
-        )
+        raise not_in_ledger(definition, champion.generation)
 
     def _keep(self, definition: str, kept: _Kept) -> Served:
         with self._lock:
@@ -230,7 +187,83 @@ class Lookups:
             self._flights.pop(definition, None)
 
 
-def _check_key(definition: str, entity: str) -> None:
+def checked(definition: str, entities: Sequence[str]) -> list[str]:
+    """The entities of one request, each once, in their order. Raises InputError for what cannot be asked."""
+    if len(entities) > MAX_ENTITIES:
+        raise InputError("too many entities in one request", found=len(entities), expected=f"<= {MAX_ENTITIES}")
+    asked = list(dict.fromkeys(entities))
+    for entity in asked:
+        check_key(definition, entity)
+    return asked
+
+
+def answers_of(
+    definition: str, asked: Sequence[str], served: Served, held: Mapping[str, Held], *, now: datetime
+) -> Answers:
+    """The answers that what is held of each entity makes."""
+    answers: list[Answer] = []
+    missing: list[str] = []
+    for entity in asked:
+        found = answer(definition, entity, served, held.get(entity, Held()), now=now)
+        if found is None:
+            missing.append(entity)
+        else:
+            answers.append(found)
+    return Answers(answers, missing)
+
+
+def model_of(definition: str, served: Served, ledger: Sequence[LedgerEntry], *, now: datetime) -> dict[str, Any]:
+    """What `Lookups.model` answers."""
+    generation, description = served.generation, served.generation.description
+    return {
+        "definition": definition,
+        "generation": generation.number,
+        "cut": generation.cut,
+        "vector": served.vector.to_json(),
+        "as_of": iso(served.as_of),
+        "age_s": served.age_s(now),
+        "stale": served.stale(now),
+        "max_age_s": generation.max_age_s,
+        "clock": generation.clock,
+        "theta": {name: generation.theta.get(name) for name in ("reference", "zone", "types")},
+        "definition_sha256": generation.definition_sha256,
+        "entity": description.get("entity"),
+        "features": description.get("features"),
+        "learner": description.get("learner"),
+        "derived": (description.get("derive") or {}).get("outputs"),
+        "generations": [
+            {"generation": e.generation, "status": e.status, "base": e.base, "items": e.items} for e in ledger
+        ],
+    }
+
+
+def unknown(definition: str, entity: str) -> UnknownKey:
+    """The error for an entity that has no answer."""
+    return UnknownKey(
+        f"{definition!r} has no prediction for entity {entity!r}",
+        do="keys are exact text; it may have no events that count",
+    )
+
+
+def nothing_served(definition: str) -> UnknownDefinition:
+    """The error for a definition without a champion."""
+    return UnknownDefinition(
+        f"nothing is served under definition {definition!r}",
+        do=f"check the spelling, or make it: headrace run {definition}",
+    )
+
+
+def not_in_ledger(definition: str, generation: int) -> StoreError:
+    """The error for a champion whose ledger entry is gone."""
+    return StoreError(
+        f"the champion of {definition!r} is not in the table's ledger",
+        found=f"generation {generation}",
+        do=f"publish the definition again: headrace run {definition}",
+    )
+
+
+def check_key(definition: str, entity: str) -> None:
+    """InputError unless the store can hold such a key."""
     try:
         size = len(f"{definition}#{entity}".encode())
     except UnicodeEncodeError:

@@ -52,6 +52,18 @@ class Answer:
             "stale": self.stale,
         }
 
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Answer:
+        """Read what `to_json` told.
+
+        >>> told = {"definition": "segments", "entity": "1", "prediction": {"cluster": 3}, "features": {},
+        ...         "layer": "batch", "generation": 2, "vector": [["", "file", 7]], "as_of": "2026-01-02T00:00:00Z",
+        ...         "age_s": 3.0, "stale": False}
+        >>> Answer.from_json(told).to_json() == told
+        True
+        """
+        return cls(**{**told, "as_of": datetime.fromisoformat(told["as_of"])})
+
 
 @dataclass(frozen=True)
 class Generation:
@@ -114,12 +126,12 @@ class Served:
     generation: Generation
     progress: Progress | None = None
 
-    @property
+    @cached_property
     def vector(self) -> Vector:
         """What is counted of every entity."""
         return self.progress.vector if self.progress is not None else Vector.from_json(self.generation.cut)
 
-    @property
+    @cached_property
     def as_of(self) -> datetime:
         as_of = self.generation.as_of
         return as_of if self.progress is None else max(as_of, self.progress.as_of)
@@ -131,52 +143,95 @@ class Served:
     def stale(self, now: datetime) -> bool:
         """Whether the answer is older than the definition allows, or lacks what was served before a flip at once."""
         max_age_s = self.generation.max_age_s
-        too_old = max_age_s is not None and self.age_s(now) > max_age_s
-        return too_old or not self.vector.covers(self.champion.owed)
+        return self.owes or (max_age_s is not None and self.age_s(now) > max_age_s)
+
+    @cached_property
+    def vector_text(self) -> str:
+        """`vector` as JSON."""
+        return json.dumps(self.vector.to_json(), ensure_ascii=False, separators=(",", ":"))
+
+    @cached_property
+    def as_of_text(self) -> str:
+        return iso(self.as_of)
+
+    @cached_property
+    def owes(self) -> bool:
+        """Whether the champion before had counted what this one has not yet."""
+        return not self.vector.covers(self.champion.owed)
 
 
-def answer(definition: str, entity: str, served: Served, held: Held, *, now: datetime) -> Answer | None:
-    """The answer for one entity, or None when the champion sees no version of it, or a tombstone, and no event since.
+@dataclass(frozen=True)
+class Chosen:
+    """What the store holds of one entity that is served: outputs as JSON text, from which layer and item.
 
-    held: the batch versions, and the speed item of the champion's generation. With clock `reader` the features are
-    finished at `now` from the stored states; the prediction is always what was stored.
-    Raises StoreError for outputs that are not as published.
+    vector: what is counted of this entity beyond what is counted of all.
     """
+
+    outputs: str
+    layer: str
+    item: str
+    vector: Vector = Vector()  # noqa: RUF009 - immutable
+
+
+def choose(served: Served, held: Held) -> Chosen | None:
+    """What of an entity's items is served, or None when the champion sees no version, or a tombstone, and no event
+    since.
+
+    held: the batch versions, and the speed item of the champion's generation.
+    """
+    if held.speed is not None:
+        return Chosen(held.speed.outputs, "speed", "the speed item", held.speed.vector)
     chosen = served.champion.choose(held.versions)
-    batch = chosen[1] if chosen is not None and not chosen[1].is_tombstone else None
-    speed, generation = held.speed, served.generation
-    if speed is not None:
-        stored, vector = speed.outputs, served.vector.join(speed.vector)
-    elif batch is not None:
-        stored, vector = batch.outputs or "", served.vector
-    else:
+    if chosen is None or chosen[1].is_tombstone:
         return None
-    where = "the speed item" if speed is not None or chosen is None else f"version {chosen[0]}"
+    return Chosen(chosen[1].outputs or "", "batch", f"version {chosen[0]}")
+
+
+def read_outputs(definition: str, chosen: Chosen) -> dict[str, Any]:
+    """`features` and `prediction`. Raises StoreError for outputs that are not as published."""
     try:
-        outputs = json.loads(stored)
-        features, prediction = outputs["features"], outputs["prediction"]
+        outputs: dict[str, Any] = json.loads(chosen.outputs)
+        outputs["features"], outputs["prediction"]
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"the outputs of an entity of {definition!r} cannot be read",
-            found=f"{type(error).__name__} in {where}",
+            found=f"{type(error).__name__} in {chosen.item}",
             do=f"publish the definition again: headrace run {definition}",
         ) from error
-    if generation.clock == "reader":
-        from headrace.serving.display import features_at
+    return outputs
 
-        held_states = (batch.state if batch is not None else None, speed.state if speed is not None else None)
-        features = features_at(generation, [state for state in held_states if state is not None], now)
+
+def features_now(served: Served, held: Held, now: datetime) -> dict[str, Any]:
+    """The features of an entity at `now`, from its stored states, where the definition's clock is the reader's."""
+    from headrace.serving.display import features_at
+
+    batch = served.champion.choose(held.versions)
+    states = (batch[1].state if batch is not None else None, held.speed.state if held.speed is not None else None)
+    return features_at(served.generation, [state for state in states if state is not None], now)
+
+
+def answer(definition: str, entity: str, served: Served, held: Held, *, now: datetime) -> Answer | None:
+    """The answer for one entity, or None where `choose` finds none.
+
+    With clock `reader` the features are finished at `now` from the stored states; the prediction is always what was
+    stored. Raises StoreError for outputs that are not as published.
+    """
+    chosen = choose(served, held)
+    if chosen is None:
+        return None
+    outputs = read_outputs(definition, chosen)
+    features = features_now(served, held, now) if served.generation.clock == "reader" else outputs["features"]
     return Answer(
         definition=definition,
         entity=entity,
-        prediction=prediction,
+        prediction=outputs["prediction"],
         features=features,
         generation=served.champion.generation,
-        vector=vector.to_json(),
+        vector=served.vector.join(chosen.vector).to_json(),
         as_of=served.as_of,
         age_s=served.age_s(now),
         stale=served.stale(now),
-        layer="batch" if speed is None else "speed",
+        layer=chosen.layer,
     )
 
 

@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from headrace.errors import HeadraceError, StoreUnavailable
+from headrace.serving.reading import Opened, Reader, reader_of
 from headrace.stores.port import Champion, Held, LedgerEntry, ModelItem, Progress, Store
+from headrace.stores.reports import Report
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,16 @@ class OpeningStore:
 
     def read_model(self, definition: str, generation: int) -> ModelItem | None:
         return self._opened().read_model(definition, generation)
+
+    def reader(self, attempt_s: float) -> Reader:
+        """What reads the store from one event loop; nothing is opened yet."""
+        return Opened(lambda: reader_of(self._opened(), attempt_s))
+
+    def definitions(self) -> list[str]:
+        return self._opened().definitions()
+
+    def reports(self, definition: str) -> list[Report]:
+        return self._opened().reports(definition)
 
     def close(self) -> None:
         """Close the store if it was opened."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from headrace.algebra.aggregate import Types
 from headrace.definitions import Definition
 from headrace.definitions.archive import definition_sha256
 from headrace.definitions.finish import ENTITY, finish, outputs_json
+from headrace.definitions.load import BUILT_IN, load_definition
 from headrace.registry import Registry
 from headrace.registry.manifest import require_same
 from headrace.registry.timeline import Timeline
@@ -67,6 +68,16 @@ class Past:
             layer=layer,
         )
 
+    def many(self, entities: Sequence[str], at: datetime) -> tuple[list[Answer], list[str]]:
+        """`one` for each of the entities, and those that had no answer; in the order asked."""
+        answers, missing = [], []
+        for entity in entities:
+            try:
+                answers.append(self.one(entity, at))
+            except UnknownKey:
+                missing.append(entity)
+        return answers, missing
+
     def served(
         self, entity: str, generation: int, vector: Vector, at: datetime
     ) -> tuple[Mapping[str, Any], Mapping[str, Any], str] | None:
@@ -107,19 +118,16 @@ def _since(event: Event, cut: Vector) -> bool:
 
 
 class Pasts:
-    """The pasts of the definitions whose code is here, by their names; each is loaded when it is first asked for."""
+    """The pasts of definitions whose code is here, by their names.
 
-    def __init__(self, lake: Path, registry: Registry, load: Callable[[str], Definition | None]) -> None:
-        self._lake = lake
-        self._registry = registry
-        self._load = load
-        self._held: dict[str, Past] = {}
+    named: as `load_definition` takes them, beside those that are built in. Raises DefinitionError for one that is not
+    to be had.
+    """
+
+    def __init__(self, lake: Path, registry: Registry, named: Iterable[str]) -> None:
+        loaded = [load_definition(name) for name in (*BUILT_IN, *named)]
+        self._held = {definition.name: Past(lake, registry, definition) for definition in loaded}
 
     def of(self, definition: str) -> Past | None:
         """The past of a definition; None where its code is not here."""
-        if definition not in self._held:
-            loaded = self._load(definition)
-            if loaded is None:
-                return None
-            self._held[definition] = Past(self._lake, self._registry, loaded)
-        return self._held[definition]
+        return self._held.get(definition)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from headrace.errors import HeadraceError, InputError, TransientError
+from headrace.errors import AnswerIsNo, HeadraceError, InputError, TransientError
 from headrace.serving.lookup import NoLearner, UnknownDefinition, UnknownKey
 
 log = logging.getLogger(__name__)
@@ -97,6 +97,11 @@ def request_id_of(request: Request) -> str | None:
     return found
 
 
+async def response_to(request: Request, error: HeadraceError | Refusal) -> Response:
+    """The problem that an error of ours is; one that was not foreseen is raised again."""
+    return await (_refusal(request, error) if isinstance(error, Refusal) else _headrace_error(request, error))
+
+
 async def _refusal(request: Request, error: Refusal) -> Response:
     return problem(error.status, error.slug, error.detail, request_id=request_id_of(request), headers=error.headers)
 
@@ -108,6 +113,8 @@ async def _headrace_error(request: Request, error: HeadraceError) -> Response:
         refusal = Refusal(404, "no-learner", str(error))
     elif isinstance(error, UnknownDefinition):
         refusal = Refusal(404, "unknown-definition", str(error))
+    elif isinstance(error, AnswerIsNo):
+        refusal = Refusal(404, "no-answer", str(error))
     elif isinstance(error, InputError):
         refusal = Refusal(422, "invalid-request", str(error))
     elif isinstance(error, TransientError):

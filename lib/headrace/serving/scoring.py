@@ -17,45 +17,12 @@ from headrace.errors import InputError, nearest
 from headrace.models.description import learner_from
 from headrace.models.learner import Learner, OfCategories
 from headrace.schemas import Vector
-from headrace.serving.lookup import NoLearner, Readable
-from headrace.serving.merge import Served, iso
+from headrace.serving.lookup import MAX_RECORDS, NoLearner
+from headrace.serving.merge import Served
+from headrace.serving.scores import Predictions
+from headrace.stores.port import ModelItem
 
-MAX_RECORDS = 1000
 _KEPT = 16  # parameters kept solved
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """One prediction a record, and what made them.
-
-    quarantined: record number -> why it was set aside; its prediction is None.
-    vector: what is counted of every entity. parameters_vector: what is counted in the parameters: every sample below
-    it, and none from it on; for fitted parameters the generation's cut.
-    """
-
-    definition: str
-    predictions: list[dict[str, Any] | None]
-    quarantined: dict[int, str]
-    generation: int
-    vector: Vector
-    parameters_vector: Vector
-    as_of: datetime
-    age_s: float
-    stale: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """The answer as the contract spells it."""
-        return {
-            "definition": self.definition,
-            "predictions": self.predictions,
-            "quarantined": [{"record": number, "reason": reason} for number, reason in self.quarantined.items()],
-            "generation": self.generation,
-            "vector": self.vector.to_json(),
-            "parameters_vector": self.parameters_vector.to_json(),
-            "as_of": iso(self.as_of),
-            "age_s": self.age_s,
-            "stale": self.stale,
-        }
 
 
 @dataclass(frozen=True)
@@ -104,14 +71,14 @@ class Scorer:
 class Scoring:
     """Solves each model item once; safe to use from many threads."""
 
-    def __init__(self, store: Readable) -> None:
-        self._store = store
+    def __init__(self) -> None:
         self._lock = Lock()
         self._solved: OrderedDict[tuple[str, int, int], Mapping[str, Any]] = OrderedDict()
 
-    def scorer(self, definition: str, served: Served, *, live: bool) -> Scorer:
-        """The champion's learner with its parameters: live, or as fitted. `served` must have been read before.
+    def scorer(self, definition: str, served: Served, item: ModelItem | None, *, live: bool) -> Scorer:
+        """The champion's learner with its parameters: live, or as fitted.
 
+        item: the model item, read after `served` was; None where there is none, or fitted parameters are wanted.
         Raises NoLearner, InputError when the samples make no parameters.
         """
         generation = served.generation
@@ -119,7 +86,6 @@ class Scoring:
         if described is None or fitted is None:
             raise NoLearner(f"{definition!r} has no learner", do="look its entities up instead")
         learner, cut = learner_from(described), Vector.from_json(generation.cut)
-        item = self._store.read_model(definition, generation.number) if live else None
         # Below the progress everything is counted, in the model item too where events are the samples.
         base = served.vector if live and learner.sample == "event" else cut
         if item is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import logging
+import resource
 import signal
 import socket
 import sys
@@ -13,6 +15,8 @@ from headrace.errors import ConfigError, TransientError
 if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
+
+    from headrace.serving.tls import Tls
 
 BACKLOG = 2048
 DRAIN_S = 30
@@ -44,22 +48,28 @@ def bind(host: str, port: int) -> socket.socket:
     return listening
 
 
-def address(listening: socket.socket) -> str:
+def address(listening: socket.socket, *, tls: bool = False) -> str:
     """The URL a socket answers at; a wildcard address is shown as localhost."""
     host, port = listening.getsockname()[:2]
     if host in ("0.0.0.0", "::"):  # noqa: S104 - shown, not bound
         host = "localhost"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def server_of(app: FastAPI) -> uvicorn.Server:
-    """The server of one process: HTTP/1.1 only, no forwarded headers believed, `DRAIN_S` to finish on shutdown."""
+def server_of(app: FastAPI, tls: Tls | None = None) -> uvicorn.Server:
+    """The server of one process: HTTP/1.1 only, no forwarded headers believed, `DRAIN_S` to finish on shutdown.
+
+    tls: TLS 1.2 or newer, by Python's defaults; None: none.
+    """
     import uvicorn
+
+    from headrace.serving.patience import PatientProtocol
 
     config = uvicorn.Config(
         app,
-        http="h11",
-        loop="asyncio",
+        http=PatientProtocol,
+        loop="uvloop" if tls is None else "headrace.serving.tls:TlsLoop",
         ws="none",
         lifespan="on",
         log_config=None,
@@ -67,12 +77,26 @@ def server_of(app: FastAPI) -> uvicorn.Server:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=DRAIN_S,
+        ssl_certfile=tls.certificate if tls is not None else None,
+        ssl_keyfile=tls.key if tls is not None else None,
     )
     return uvicorn.Server(config)
 
 
-def serve(app: FastAPI, listening: socket.socket) -> None:
+def _allow_many_connections() -> None:
+    """As many open files as this process may have: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def serve(app: FastAPI, listening: socket.socket, tls: Tls | None = None) -> None:
     """Serve until SIGTERM (then exit 0 once requests in flight are answered) or SIGINT (KeyboardInterrupt)."""
+    _allow_many_connections()
+    # What a log record could be asked for and no line of ours says costs more than the line. Source: Python's
+    # documentation, "Logging HOWTO", Optimization.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     # uvicorn drains on SIGTERM and then raises the signal again for whoever handled it before: that is this.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    server_of(app).run(sockets=[listening])
+    server_of(app, tls).run(sockets=[listening])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from headrace.errors import SchemaError, nearest
 from headrace.schemas import HISTORY, META_COLUMNS, Schema
+from headrace.schemas.positions import SEQUENCE
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
@@ -29,7 +30,7 @@ def refuse_changed_schema(spark: SparkSession, path: Path, schema: Schema) -> tu
     if not _exists(spark, path):
         return ()
     table = spark.read.format("delta").load(str(path))
-    landed = {name: kind for name, kind in table.dtypes if name not in META_COLUMNS}
+    landed = {name: kind for name, kind in table.dtypes if name not in {*META_COLUMNS, SEQUENCE}}
     new = tuple(name for name in schema.names if name not in landed)
     for name, kind in landed.items():
         if name not in schema:

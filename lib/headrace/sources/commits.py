@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.schemas import Vector
+from headrace.sources.streams import Place
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -17,15 +19,19 @@ SEARCHED = 200  # commits that are searched for the last one of a driver
 
 @dataclass(frozen=True)
 class Note:
-    """What a driver says of itself in each of its commits: who it is, its transaction version, where the lake ends."""
+    """What a driver says of itself in each of its commits: who it is, its transaction version, where the lake ends.
+
+    place: what finds that end again in a stream whose positions are counted, by its incarnation.
+    """
 
     owner: str
     version: int
     vector: Vector
+    place: Mapping[str, Place] = field(default_factory=dict)
 
     def to_json(self) -> str:
         said = {"headrace": "ingest", "owner": self.owner, "version": self.version, "next": self.vector.to_json()}
-        return json.dumps(said)
+        return json.dumps({**said, "place": self.place} if self.place else said)
 
     @classmethod
     def read(cls, text: str | None) -> Note | None:
@@ -36,7 +42,8 @@ class Note:
             return None
         if not isinstance(said, dict) or said.get("headrace") != "ingest":
             return None
-        return cls(said["owner"], said["version"], Vector.from_json(said["next"]))
+        place = {life: {int(p): mark for p, mark in marks.items()} for life, marks in said.get("place", {}).items()}
+        return cls(said["owner"], said["version"], Vector.from_json(said["next"]), place)
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,37 @@ def commits(spark: SparkSession, path: Path, count: int = SEARCHED) -> list[Comm
     history = DeltaTable.forPath(spark, str(path)).history(count)
     rows = history.select("version", "operation", "userMetadata").collect()
     return [Commit(int(row["version"]), row["operation"], Note.read(row["userMetadata"])) for row in rows]
+
+
+def last_note(table: Path) -> Note | None:
+    """The note of the last landing driver, from the table's log itself: without Spark, for who asks every second.
+
+    None without a table, after it was restored to an older version, and where the log is older than what is kept of it.
+    """
+    commit_files = (path for path in (table / "_delta_log").glob("*.json") if path.stem.isdigit())
+    for path in sorted(commit_files, reverse=True):
+        told = [json.loads(line).get("commitInfo") for line in path.read_text("utf-8").splitlines() if line]
+        for info in filter(None, told):
+            note = Note.read(info.get("userMetadata"))
+            if note is not None or info.get("operation") == "RESTORE":
+                return note
+    return None
+
+
+def noted_place(known: Iterable[Commit], incarnation: str) -> Place:
+    """How far each partition of a counted stream had been landed, as its drivers noted it; known: the newest first.
+
+    Of the notes since the table was last restored each partition's furthest, as a driver that took over notes what
+    it had read of the lake before.
+    """
+    found: dict[int, Mapping[str, Any]] = {}
+    for commit in known:
+        if commit.operation == "RESTORE":
+            break
+        for partition, mark in (commit.note.place if commit.note else {}).get(incarnation, {}).items():
+            if mark["next"] > found.get(partition, {"next": -1})["next"]:
+                found[partition] = mark
+    return found
 
 
 def noted_end(known: list[Commit]) -> Vector:

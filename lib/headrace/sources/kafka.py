@@ -6,19 +6,18 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.errors import (
     InputError,
     RetentionGap,
-    StreamRecreated,
     TerminalError,
     TransientError,
     nearest,
 )
 from headrace.sources.kafka_access import client_options, named_refusals, spark_options
 from headrace.sources.kafka_producer import close_producer, open_producer
+from headrace.sources.streams import Topic
 
 if TYPE_CHECKING:
     from kafka import KafkaProducer
@@ -32,19 +31,6 @@ _FETCH_MS = 30_000
 _UNKNOWN_TOPIC = 3
 _COLUMNS = "key binary, value binary, partition int, offset bigint, timestamp timestamp"
 _HEADERS = "headers array<struct<key: string, value: binary>>"
-_LOST = (
-    "what the lake holds of it is kept; if a copy of the missing events exists, ingest it as a file, "
-    "and give the topic a longer retention (retention.ms)"
-)
-
-
-@dataclass(frozen=True)
-class Topic:
-    """One life of a topic. incarnation: the topic's id, which a topic made anew under the same name does not share."""
-
-    name: str
-    incarnation: str
-    partitions: tuple[int, ...]
 
 
 class Broker:
@@ -155,7 +141,9 @@ class Broker:
                 try:
                     fetched = reader.poll(timeout_ms=_FETCH_MS)
                 except OffsetOutOfRangeError as error:
-                    raise RetentionGap(f"topic {topic.name!r} no longer holds what is to be read", do=_LOST) from error
+                    raise RetentionGap(
+                        f"topic {topic.name!r} no longer holds what is to be read", do=topic.lost
+                    ) from error
                 for place, records in fetched.items():
                     yield from (record for record in records if record.offset < open_ends.get(place, 0))
                 reached = [place for place, offset in open_ends.items() if reader.position(place) >= offset]
@@ -227,39 +215,6 @@ def range_records(  # noqa: PLR0917 - a range of a topic, as one says it
         includeHeaders=str(headers).lower(),
     )
     return _columns(reader.load(), headers)
-
-
-def check_topic(topic_now: Topic, incarnation: str) -> None:
-    """Raise StreamRecreated when the topic is not the one whose events were read before."""
-    if topic_now.incarnation != incarnation:
-        raise StreamRecreated(
-            f"topic {topic_now.name!r} was deleted and made anew: its offsets mean other events now",
-            found=f"topic id {topic_now.incarnation}",
-            expected=incarnation,
-            do="go on with the new life by headrace stream --allow-gap, which notes in the lake's gaps where the "
-            "former was left; or give the new topic a stream name of its own",
-        )
-
-
-def check_retention(
-    held: Mapping[int, tuple[int, int]], start: Mapping[int, int], topic: Topic, *, do: str = _LOST
-) -> None:
-    """Raise RetentionGap when a record from `start` on (absent: 0) is no longer held, or `start` was never reached.
-
-    held: what `Broker.held` gives. do: the advice of the error.
-    """
-    gaps = []
-    for partition in sorted({*held, *start}):
-        begin = start.get(partition, 0)
-        earliest, following = held.get(partition, (0, 0))
-        if begin < earliest:
-            gaps.append(f"partition {partition}: [{begin}, {earliest})")
-        elif begin > following:
-            gaps.append(f"partition {partition}: [{following}, {begin}), which was read before, is gone from its end")
-    if gaps:
-        raise RetentionGap(
-            f"topic {topic.name!r} no longer holds events that were not counted", found="; ".join(gaps), do=do
-        )
 
 
 def _offsets(topic: str, offsets: Mapping[int, int]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from headrace.schemas import META_COLUMNS, Schema
 from headrace.schemas.lake import FOUND
+from headrace.schemas.positions import SEQUENCE
 from headrace.sources.avro import avro_records, avro_schema
 from headrace.sources.faults import Fault, first_reason, is_faulty, quarantine_record, shown, typed_as
 from headrace.sources.lines import json_records
@@ -34,8 +35,9 @@ def decode(
     """Every record with its declared columns, and why it is bad if it is.
 
     In: value binary, partition int, offset bigint, timestamp timestamp (the broker's), and optionally headers
-    array<struct<key, value>>; of them the value and the timestamp alone decide. Out: the columns of `schema`,
-    schemas.META_COLUMNS, `_reason` string (null: a good event), `_raw` binary (the value, where it is bad).
+    array<struct<key, value>> and sequence string; of them the value and the timestamp alone decide. Out: the columns
+    of `schema`, schemas.META_COLUMNS, with a sequence schemas.positions.SEQUENCE, `_reason` string (null: a good
+    event), `_raw` binary (the value, where it is bad).
     max_ahead_s: how much later than the broker's stamp an event time may be. schemas: for payload "avro", the writers'
     schemas by id.
     What is computed from the result, filters too, does not parse a record again. Streams: append.
@@ -44,7 +46,9 @@ def decode(
 
     required = frozenset({event_time, *(field.name for field in schema if field.required)})
     # Under names that no declared column can have.
+    counted = [SEQUENCE] if "sequence" in records.columns else []
     placed = records.select(
+        *(F.col("sequence").alias(name) for name in counted),
         F.col("value").alias("_value"),
         F.col("timestamp").alias("_stamp"),
         F.col("partition").alias("_from"),
@@ -76,6 +80,7 @@ def decode(
         reason.select(
             *schema.names,
             *typed_as(META_COLUMNS, meta),
+            *counted,
             "_reason",
             F.when(F.col("_is_bad"), F.col("_value")).alias("_raw"),
         )

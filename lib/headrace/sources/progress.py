@@ -10,7 +10,7 @@ from typing import Literal
 
 @contextmanager
 def shown(
-    text: str, total: int | None, unit: Literal["bytes", "rows"], *, wanted: bool = True
+    text: str, total: int | None, unit: Literal["bytes", "rows", "answers", "entities"], *, wanted: bool = True
 ) -> Iterator[Callable[[int], None]]:
     """A function to be told how much more is done; it does nothing off a terminal or where it is not `wanted`."""
     if not (wanted and sys.stderr.isatty()):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from headrace.config import Settings
 from headrace.schemas import HISTORY, META_COLUMNS, Vector
-from headrace.sources.kafka import Topic, check_topic
 from headrace.sources.lake import snapshot
+from headrace.sources.streams import Topic, check_topic
 from headrace.speed.gaps import given_up
 from headrace.speed.ranges import between
 from headrace.speed.settling import Plan

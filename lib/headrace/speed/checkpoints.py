@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from uuid import uuid4
@@ -20,12 +19,6 @@ def fresh_checkpoint(folder: Path) -> Path:
     made = folder / f"{owner_name().replace(':', ',')},{uuid4().hex[:8]}"
     made.mkdir(parents=True)
     return made
-
-
-def end_of(checkpoint: Path, topic: str, number: int) -> dict[int, int]:
-    """partition -> offset at which a micro-batch ends, from the log that Spark writes before it runs the batch."""
-    lines = (checkpoint / "offsets" / str(number)).read_text("utf-8").splitlines()
-    return {int(partition): n for partition, n in json.loads(lines[-1])[topic].items()}
 
 
 def _owner(name: str) -> str:

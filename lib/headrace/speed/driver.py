@@ -23,7 +23,8 @@ from headrace.errors import (
 )
 from headrace.registry import Registry
 from headrace.schemas import Vector
-from headrace.sources.kafka import Broker
+from headrace.sources.feeds import feed_of
+from headrace.sources.streams import Feed
 from headrace.speed import journal
 from headrace.speed.contributions import refuse_unstreamable
 from headrace.speed.handover import HANDED, WANTED, Champions
@@ -56,7 +57,7 @@ class Driver:
         settings: Settings,
         definition: Definition,
         opening: Opening,
-        bootstrap: str,
+        address: str,
         *,
         owner: str,
         clock: Clock,
@@ -67,7 +68,7 @@ class Driver:
         self._settings = settings
         self._definition = definition
         self._opening = opening
-        self._bootstrap = bootstrap
+        self._address = address
         self._owner = owner
         self._clock = clock
         self._say = say
@@ -97,7 +98,7 @@ class Driver:
         store = self._opening.open()
         try:
             self._pulse.begin(only, self._settings.stream.heartbeat_s)
-            with Broker(self._settings.kafka, self._bootstrap) as broker:
+            with feed_of(self._settings, self._definition.source.name, self._address) as feed:
                 if only != "update":
                     begin = partial(self._ingest, allow_gap=allow_gap, disjoint=disjoint)
                     self._landing = KeptLanding(begin, on_batch=self._ingested, say=self._say)
@@ -109,7 +110,7 @@ class Driver:
                     if self._landing is not None:
                         self._landing.tend()
                     try:
-                        idle = self._hear(broker, updates=only != "ingest")
+                        idle = self._hear(feed, updates=only != "ingest")
                     except TransientError as error:
                         log.warning("%s", error)
                         idle = False
@@ -171,7 +172,7 @@ class Driver:
             self._settings,
             plan,
             self._opening,
-            bootstrap=self._bootstrap,
+            address=self._address,
             owner=self._owner,
             on_batch=self._updated,
         )
@@ -224,7 +225,7 @@ class Driver:
             self._spark,
             self._settings,
             self._definition,
-            self._bootstrap,
+            self._address,
             allow_gap=allow_gap,
             disjoint=disjoint,
             on_batch=on_batch,
@@ -237,22 +238,22 @@ class Driver:
         journal.landed(self._definition.source.name, progress)
         self._pulse.beat()
 
-    def _hear(self, broker: Broker, *, updates: bool) -> bool:
+    def _hear(self, feed: Feed, *, updates: bool) -> bool:
         """Look where the stream ends; whether everything up to there is landed and counted."""
-        heard_at = self._clock()
-        topic = broker.topic(self._definition.source.name)
-        head = {partition: end for partition, (_, end) in broker.held(topic).items()}
+        now = self._clock()
+        topic = feed.topic()
+        head = feed.head(topic, now)
         idle = not updates or bool(self._running)
         for generation, update in self._running.items():
             try:
-                update.hear(heard_at, topic, head)
+                update.hear(topic, head)
             except (Fenced, StoreUnavailable) as error:
                 log.info("generation %d: %s", generation, error)  # its next batch, or the next look, says the same
                 update.fail(error)
             self._metrics.heard(generation, update.lag, update.as_of)
             idle = idle and update.follows and not any(update.lag.values())
         if self._landing is not None:
-            end = Vector.of(topic.incarnation, head)
+            end = Vector.of(topic.incarnation, head.ends)
             self._metrics.landing_heard(self._landing.lag(end))
             idle = idle and self._landing.covers(end)
         return idle

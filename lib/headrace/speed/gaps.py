@@ -1,4 +1,4 @@
-"""Where reading a topic begins, and the ledger of positions that were given up."""
+"""Where reading a stream begins, and the ledger of positions that were given up."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from headrace.errors import RetentionGap, StreamRecreated
 from headrace.schemas.lake import GAP_COLUMNS, gaps_path
-from headrace.sources.kafka import Topic, check_retention
 from headrace.sources.lake import is_table
+from headrace.sources.streams import Topic, check_retention
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -27,7 +27,7 @@ def beginning(
 ) -> tuple[dict[int, int], list[Gap]]:
     """Where reading begins, and what is given up by that: ranges of positions that never land.
 
-    A topic that was never landed begins with what it still holds. held: partition -> earliest and next offset.
+    A topic that was never landed begins with what it still holds. held: partition -> earliest and next position.
     Raises StreamRecreated and RetentionGap unless `allow_gap`. Pure.
     """
     gaps: list[Gap] = []
@@ -45,8 +45,8 @@ def beginning(
             held,
             start,
             topic,
-            do="go on with what is held by --allow-gap, which notes the missing range in the lake's gaps; if a copy of "
-            "the missing events exists, ingest it as a file; and give the topic a longer retention (retention.ms)",
+            do="go on with what is held by --allow-gap, which notes the missing range in the lake's gaps; "
+            + topic.lost,
         )
     except RetentionGap:
         if not allow_gap or any(start[p] > following for p, (_, following) in held.items() if p in start):
@@ -58,15 +58,20 @@ def beginning(
 
 def given_up(spark: SparkSession, lake: Path, stream: str) -> dict[tuple[str, str], int | None]:
     """For each log the position up to which missing events were given up; None where its life is over."""
+    found: dict[tuple[str, str], int | None] = {}
+    for life, partition, _, n in gaps_of(spark, lake, stream):
+        before = found.get((life, partition), 0)
+        found[life, partition] = None if n is None or before is None else max(n, before)
+    return found
+
+
+def gaps_of(spark: SparkSession, lake: Path, stream: str) -> list[Gap]:
+    """What gaps/<stream> holds."""
     path = gaps_path(lake, stream)
     if not is_table(spark, path):
-        return {}
-    found: dict[tuple[str, str], int | None] = {}
-    for gap in spark.read.format("delta").load(str(path)).collect():
-        log, n = (gap["_incarnation"], gap["_partition"]), gap["next"]
-        before = found.get(log, 0)
-        found[log] = None if n is None or before is None else max(n, before)
-    return found
+        return []
+    rows = spark.read.format("delta").load(str(path)).collect()
+    return [(row["_incarnation"], row["_partition"], row["first"], row["next"]) for row in rows]
 
 
 def note_gaps(spark: SparkSession, lake: Path, stream: str, gaps: Sequence[Gap], seen_ts: datetime) -> None:
@@ -81,9 +86,9 @@ def note_gaps(spark: SparkSession, lake: Path, stream: str, gaps: Sequence[Gap],
 
 def _recreated(topic: Topic, former: Mapping[str, Mapping[int, int]]) -> StreamRecreated:
     return StreamRecreated(
-        f"topic {topic.name!r} was deleted and made anew: its offsets mean other events now",
-        found=f"topic id {topic.incarnation}",
+        f"{topic.kind} {topic.name!r} was deleted and made anew: its positions mean other events now",
+        found=f"{topic.kind} id {topic.incarnation}",
         expected=", ".join(sorted(former)),
-        do="land the new topic's events beside those of the former by --allow-gap, which notes in the lake's gaps "
-        "where the former was left; or give the new topic a stream name of its own",
+        do=f"land the new {topic.kind}'s events beside those of the former by --allow-gap, which notes in the lake's "
+        f"gaps where the former was left; or give the new {topic.kind} a stream name of its own",
     )

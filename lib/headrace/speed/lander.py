@@ -10,9 +10,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
 from headrace.config import Settings
-from headrace.errors import HeadraceError, OverlapError
+from headrace.errors import HeadraceError, OverlapError, TransientError
 from headrace.schemas import Vector
-from headrace.sources.kafka import Broker, Topic, check_topic
+from headrace.sources.streams import Feed, Reach, Topic, check_topic
 from headrace.speed.arrivals import Arrivals, arrived
 from headrace.speed.landing import LakeEnd, Landing
 from headrace.speed.phases import Phases
@@ -61,7 +61,7 @@ class IngestProgress:
 
 @dataclass(frozen=True)
 class Start:
-    """Where one driver begins: the topic, where the lake ended, the offsets it reads from.
+    """Where one driver begins: the topic, where the lake ended, the positions it reads from.
 
     history_ends: the latest event time of the history, where the first events of the stream must be later.
     """
@@ -73,12 +73,12 @@ class Start:
 
 
 class Lander:
-    """Lands micro-batches, each once, from `start` on; `next` says up to which offsets."""
+    """Lands micro-batches, each once, from `start` on; `next` says up to which positions, `place` what finds them."""
 
     def __init__(
         self,
         settings: Settings,
-        broker: Broker,
+        feed: Feed,
         landing: Landing,
         start: Start,
         *,
@@ -86,8 +86,9 @@ class Lander:
         clock: Callable[[], datetime],
     ) -> None:
         self.next = dict(start.offsets)
+        self.place = start.end.place
         self._settings = settings
-        self._broker = broker
+        self._feed = feed
         self._landing = landing
         self._start = start
         self._topic = start.topic
@@ -99,18 +100,18 @@ class Lander:
     def landed(self) -> Vector:
         return Vector.of(self._topic.incarnation, self.next)
 
-    def land(self, decoded: DataFrame, end: Mapping[int, int]) -> IngestProgress:
-        """Land the decoded records of a micro-batch that had not landed. end: the offsets after it.
+    def land(self, decoded: DataFrame, end: Reach) -> IngestProgress:
+        """Land the decoded records of a micro-batch that had not landed. end: where it ends.
 
         Raises StreamRecreated, OverlapError and IngestFenced, the last perhaps after bad records were quarantined,
-        which the driver that fenced this one removes.
+        which the driver that fenced this one removes; TransientError where another driver has counted meanwhile.
         """
         began, phases = monotonic(), Phases()
-        if all(n <= self.next.get(p, 0) for p, n in end.items()):
+        if all(n <= self.next.get(p, 0) for p, n in end.ends.items()):
             return IngestProgress(landed=self.landed, lag=self._lag())  # a query's first batch may be empty
         with arrived(decoded) as batch:
             # What was read before this look is of this life of the topic.
-            check_topic(self._broker.topic(self._topic.name), self._topic.incarnation)
+            check_topic(self._feed.topic(), self._topic.incarnation)
             new = batch.beyond(self.next)
             self._refuse_overlap(new)
             phases.end("decode")
@@ -118,13 +119,15 @@ class Lander:
                 now = self._clock()
                 empty = batch.events.limit(0), batch.quarantined(now).limit(0)
                 # What another driver landed since this one started is in it.
-                self.next = dict(self._landing.claim(self._start.end, self._start.offsets, *empty, now).next)
+                claimed = dict(self._landing.claim(self._start.end, self._start.offsets, *empty, now).next)
+                self._refuse_counted_elsewhere(claimed)
+                self.next = claimed
                 new = new.beyond(self.next)
                 phases.end("claim")
-            reached = {p: max(end.get(p, 0), self.next.get(p, 0)) for p in {*end, *self.next}}
+            reached = {p: max(end.ends.get(p, 0), self.next.get(p, 0)) for p in {*end.ends, *self.next}}
             if new.total:
-                self._write(new, reached, phases)
-            self.next = reached
+                self._write(new, Reach(reached, end.place), phases)
+            self.next, self.place = reached, end.place
             return IngestProgress(
                 rows=new.rows,
                 quarantined=new.by_reason,
@@ -137,7 +140,7 @@ class Lander:
                 phases=phases.seconds,
             )
 
-    def _write(self, new: Arrivals, reached: Mapping[int, int], phases: Phases) -> None:
+    def _write(self, new: Arrivals, reached: Reach, phases: Phases) -> None:
         self._on_step("decoded")
         if new.bad:
             self._landing.quarantine(new.quarantined(self._clock()), new.bad)
@@ -147,14 +150,22 @@ class Lander:
         phases.end("land")
         self._on_step("landed")
 
+    def _refuse_counted_elsewhere(self, claimed: Mapping[int, int]) -> None:
+        """Positions that were counted from where the lake ended mean nothing once it ends elsewhere."""
+        if self._feed.is_counted and any(n > self.next.get(p, 0) for p, n in claimed.items()):
+            raise TransientError(
+                f"another driver landed {self._topic.kind} {self._topic.name!r} while this one began",
+                do="it is started again from where the lake ends now",
+            )
+
     def _refuse_overlap(self, new: Arrivals) -> None:
         """Look at the first events of a stream that has history: nothing may be in both, unless copies count once."""
         if self._history_ends is None or new.earliest is None or new.latest is None:
             return
         if new.earliest <= self._history_ends:
             raise OverlapError(
-                f"events of topic {self._topic.name!r} may count twice, as its history covers the same time",
-                found=f"first events of the topic from {_shown(new.earliest)} to {_shown(new.latest)}",
+                f"events of {self._topic.kind} {self._topic.name!r} may count twice: its history covers this time",
+                found=f"first events of the {self._topic.kind} from {_shown(new.earliest)} to {_shown(new.latest)}",
                 expected=f"events after the history, which reaches to {_shown(self._history_ends)}",
                 do="declare event_id in the definition, by which copies count once; or vouch by --disjoint that none "
                 "is in both; or cut the history off before the stream begins",
@@ -171,10 +182,9 @@ class Lander:
 
     def _lag(self) -> dict[int, int]:
         try:
-            held = self._broker.held(self._topic)
+            return self._feed.lag(self._topic, self.next)
         except HeadraceError:
             return {}
-        return {p: max(0, following - self.next.get(p, 0)) for p, (_, following) in held.items()}
 
 
 def _summed(one: Mapping[str, N], other: Mapping[str, N]) -> dict[str, N]:

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from headrace.errors import InputError
 from headrace.sources.files import FileFingerprint
-from headrace.sources.kafka import Topic
+from headrace.sources.streams import Topic
 
 
 class Ledger:

@@ -16,9 +16,10 @@ from headrace.local.download import exclusive
 from headrace.schemas import HISTORY
 from headrace.schemas.lake import FOUND, QUARANTINE_COLUMNS, quarantine_path
 from headrace.schemas.positions import PLACE
-from headrace.sources.kafka import Broker, Topic
+from headrace.sources.kafka import Broker
 from headrace.sources.lake import is_table, quarantine_counts
 from headrace.sources.payloads import ORIGIN_HEADER
+from headrace.sources.streams import Topic
 from headrace.speed.resent import Origin, Resent, ResentLedger
 
 if TYPE_CHECKING:

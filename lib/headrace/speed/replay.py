@@ -18,10 +18,11 @@ from headrace.errors import InputError
 from headrace.local.download import exclusive
 from headrace.sources.files import FileFingerprint
 from headrace.sources.instants import instant_reader
-from headrace.sources.kafka import Broker, Topic, check_topic
+from headrace.sources.kafka import Broker
 from headrace.sources.kafka_producer import DELIVERY_MS
 from headrace.sources.progress import say, shown
 from headrace.sources.rows import FileRow, rows
+from headrace.sources.streams import Topic, check_topic
 from headrace.speed.ledger import Ledger
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from headrace.errors import TransientError
 from headrace.schemas.lake import REPLAYED_COLUMNS, events_path, quarantine_path, replayed_path
 from headrace.sinks.lake import writer
 from headrace.sources.failures import is_conflict
-from headrace.sources.kafka import Broker, Topic
+from headrace.sources.kafka import Broker
 from headrace.sources.lake import is_table, latest_version
 from headrace.sources.payloads import ORIGIN_HEADER
+from headrace.sources.streams import Topic
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from headrace.errors import HeadraceError
 from headrace.schemas import HISTORY, Vector
-from headrace.sources.kafka import Broker
 from headrace.stores.port import Store
 
 
@@ -29,8 +28,11 @@ class Standing:
     epoch: int
 
 
-def standings(store: Store, definition: str, broker: Broker | None, now: datetime) -> list[Standing]:
-    """The generations of a definition that a stream keeps, or kept, current; by number."""
+def standings(store: Store, definition: str, head: Callable[[str], Vector | None], now: datetime) -> list[Standing]:
+    """The generations of a definition that a stream keeps, or kept, current; by number.
+
+    head: where the stream of a name ends, None where it does not answer.
+    """
     champion = store.champion(definition)
     found = []
     for entry in store.ledger(definition):
@@ -46,7 +48,7 @@ def standings(store: Store, definition: str, broker: Broker | None, now: datetim
                 generation=entry.generation,
                 role=role,
                 counted=sum(n for (incarnation, _), n in progress.vector.items() if incarnation != HISTORY),
-                lag=_lag(broker, stream, progress.vector),
+                lag=_lag(head(stream), progress.vector),
                 age_s=max(0.0, round((now - progress.as_of).total_seconds(), 3)),
                 owner=progress.owner,
                 epoch=progress.epoch,
@@ -55,12 +57,5 @@ def standings(store: Store, definition: str, broker: Broker | None, now: datetim
     return found
 
 
-def _lag(broker: Broker | None, stream: str, vector: Vector) -> int | None:
-    if broker is None:
-        return None
-    try:
-        topic = broker.topic(stream)
-        held = broker.held(topic)
-    except HeadraceError:
-        return None
-    return vector.lacks(Vector.of(topic.incarnation, {p: end for p, (_, end) in held.items()}))
+def _lag(head: Vector | None, vector: Vector) -> int | None:
+    return None if head is None else vector.lacks(head)

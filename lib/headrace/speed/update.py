@@ -21,13 +21,15 @@ from headrace.registry.promotion import view
 from headrace.registry.timeline import Moment, Timeline
 from headrace.schemas import Vector
 from headrace.sources.failures import explained
-from headrace.sources.kafka import Broker, Topic, check_retention, check_topic, stream_records
+from headrace.sources.feeds import feed_of
 from headrace.sources.payloads import good
+from headrace.sources.streams import Following, Head, Reach, Topic, Work, check_retention, check_topic
 from headrace.speed.arrivals import decoded_by
 from headrace.speed.backlog import backlog
-from headrace.speed.checkpoints import end_of, fresh_checkpoint
+from headrace.speed.checkpoints import fresh_checkpoint
 from headrace.speed.contributions import refuse_unstreamable
 from headrace.speed.interval import Interim, Interval, count
+from headrace.speed.lake_following import LakeFollowing
 from headrace.speed.settling import Plan
 from headrace.speed.spark_interval import SparkInterval
 from headrace.stores import Opening
@@ -35,7 +37,6 @@ from headrace.stores.port import Progress, Store
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.streaming.query import StreamingQuery
 
 log = logging.getLogger(__name__)
 _SAMPLES = 120
@@ -72,7 +73,7 @@ class Update:
         plan: Plan,
         opening: Opening,
         *,
-        bootstrap: str,
+        address: str,
         owner: str,
         on_batch: Callable[[Batch], None],
     ) -> None:
@@ -84,17 +85,17 @@ class Update:
         self._opening = opening
         self._store = opening.open()
         # Its own, since the query's thread asks it too.
-        self._broker = Broker(settings.kafka, bootstrap)
-        self._bootstrap = bootstrap
+        self._feed = feed_of(settings, plan.definition.source.name, address)
         self._owner = owner
         self._on_batch = on_batch
         self._busy = threading.Lock()
         self._stopping = False
         self._beginning: threading.Thread | None = None
         self._taken = False
-        self._query: StreamingQuery | None = None
+        self._following: Following | None = None
         self._timeline = Timeline(settings.lake, plan.definition.name)
         self._heard: deque[tuple[datetime, Vector]] = deque(maxlen=_SAMPLES)
+        self._head: Vector | None = None  # where the stream was last heard to end
         self._failure: Exception | None = None
         self._checkpoint = fresh_checkpoint(settings.home / "checkpoints" / "update" / plan.definition.name)
 
@@ -123,12 +124,13 @@ class Update:
         as_of: that of the generation, for its first driver. Raises StreamRecreated, RetentionGap.
         """
         definition = self.plan.definition
-        self._broker.__enter__()
-        self._topic = topic = self._broker.topic(definition.source.name)
+        self._feed.__enter__()
+        self._topic = topic = self._feed.topic()
         self._progress = self._store.take_over(definition.name, self.plan.generation, self._owner, self.plan.cut, as_of)
         self._taken = True
         self._note(self._progress)
-        held = self._broker.held(topic)
+        # Of a stream whose positions landing gives, everything is counted from the lake.
+        held = {} if self._feed.is_counted else self._feed.held(topic, {})
         for interval in backlog(
             self._spark, self._settings, self.plan, self._opening, topic=topic, held=held, counted=self.vector
         ):
@@ -137,25 +139,27 @@ class Update:
                     return
                 self._count(interval, self._progress.as_of)
         start = {partition: self.vector.get((topic.incarnation, str(partition)), 0) for partition in topic.partitions}
-        check_retention(held, start, topic)
-        self._begun = self.vector
-        kafka = self._settings.kafka
-        records = stream_records(self._spark, kafka, self._bootstrap, topic, start)
-        # Decoded by the query itself, which builds that plan once; a micro-batch would build it each time.
-        events = good(decoded_by(definition, records, topic.incarnation, kafka.max_ahead_s))
-        interval_ms = round(self._settings.stream.update_interval_s * 1000)
-        self._query = (
-            events.writeStream.foreachBatch(self._micro_batch)
-            .queryName(f"update {definition.name} {self.plan.generation} {self._checkpoint.name[-8:]}")
-            .option("checkpointLocation", str(self._checkpoint))
-            .trigger(processingTime=f"{interval_ms} milliseconds")
-            .start()
+        if not self._feed.is_counted:
+            check_retention(held, start, topic)
+        life, max_ahead_s = topic.incarnation, self._feed.max_ahead_s
+        work = Work(
+            decoding=lambda records: good(decoded_by(definition, records, life, max_ahead_s)),
+            batch=self._micro_batch,
+            title=f"update {definition.name} {self.plan.generation} {self._checkpoint.name[-8:]}",
+            checkpoint=self._checkpoint,
+            interval_s=self._settings.stream.update_interval_s,
         )
+        if self._feed.is_counted:
+            begin = {int(partition): n for (life, partition), n in self.vector.items() if life == topic.incarnation}
+            lake, schema = self._settings.lake, definition.source.schema
+            self._following = LakeFollowing(self._spark, lake, schema, topic=topic, start=begin, work=work)
+        else:
+            self._following = self._feed.follow(self._spark, topic, Reach(start), work)
 
     @property
     def follows(self) -> bool:
         """Whether all that the stream no longer holds is counted."""
-        return self._query is not None
+        return self._following is not None
 
     @property
     def vector(self) -> Vector:
@@ -166,8 +170,8 @@ class Update:
     def failure(self) -> Exception | None:
         """What ended the query, if anything did."""
         raised = self._failure
-        if raised is None and self._query is not None and not self._query.isActive:
-            raised = self._query.exception()
+        if raised is None and self._following is not None and not self._following.is_active:
+            raised = self._following.exception()
         named = explained(raised) if raised is not None else None
         # Of other failures the next start finds out what they were.
         return named if isinstance(named, StartAgain) else raised
@@ -185,27 +189,28 @@ class Update:
             pass
         if self._beginning is not None:
             self._beginning.join()
-        if self._query is not None:
-            self._query.stop()
+        if self._following is not None:
+            self._following.stop()
         shutil.rmtree(self._checkpoint, ignore_errors=True)
-        self._broker.__exit__()
+        self._feed.__exit__()
         self._store.close()
 
-    def hear(self, heard_at: datetime, topic: Topic, head: Mapping[int, int]) -> None:
-        """Take note of where the stream ended just after `heard_at`; where all of it is counted, say so.
+    def hear(self, topic: Topic, head: Head) -> None:
+        """Take note of where the stream ends; where all of it is counted, say so.
 
         Raises StreamRecreated.
         """
         if not self._taken:
             return
         check_topic(topic, self._topic.incarnation)
-        self.lag = {p: max(0, n - self.vector.get((topic.incarnation, str(p)), 0)) for p, n in head.items()}
-        self._heard.append((heard_at, Vector.of(topic.incarnation, head)))
+        self.lag = {p: max(0, n - self.vector.get((topic.incarnation, str(p)), 0)) for p, n in head.ends.items()}
+        self._heard.append((head.at, Vector.of(topic.incarnation, head.whole)))
+        self._head = Vector.of(topic.incarnation, head.ends)
         if self._busy.acquire(blocking=False):
             try:
                 as_of = self._as_of(self.vector)
                 if as_of > self._progress.as_of and not self._stopping:
-                    self._progress = replace(self._progress, as_of=as_of)
+                    self._progress = replace(self._progress, as_of=as_of, head=self._head)
                     self._store.advance(self._progress)
             finally:
                 self._busy.release()
@@ -217,17 +222,16 @@ class Update:
         heard = [at for at, end in tuple(self._heard) if vector.covers(end)]
         return max(heard, default=self._progress.as_of)
 
-    def _micro_batch(self, events: DataFrame, number: int) -> None:
+    def _micro_batch(self, events: DataFrame, begin: Mapping[int, int], end: Reach) -> None:
         with self._busy:
             if self._stopping or self._failure is not None:
                 return  # the checkpoint is never read again, and the progress item says it was not counted
             try:
-                check_topic(self._broker.topic(self._topic.name), self._topic.incarnation)
-                start = self._begun if number == 0 else self._end_of(number - 1)
-                end = self._end_of(number)
-                if self.vector.covers(end):
+                check_topic(self._feed.topic(), self._topic.incarnation)
+                start, after = (Vector.of(self._topic.incarnation, n) for n in (begin, end.ends))
+                if self.vector.covers(after):
                     return  # a query's first micro-batch runs whether there is anything new or not
-                self._count(SparkInterval(self.plan, self._opening, events, start, end), self._as_of(end))
+                self._count(SparkInterval(self.plan, self._opening, events, start, after), self._as_of(after))
             except HeadraceError as error:
                 # Its driver reads it and ends the query; raised here, Spark would print it with its own stack.
                 self._failure = error
@@ -237,13 +241,11 @@ class Update:
 
     def _count(self, interval: Interval, as_of: datetime) -> None:
         began = monotonic()
-        interim = count(interval, self._store, self._progress, as_of, self._note)
+        progress = replace(self._progress, head=self._head) if self._head is not None else self._progress
+        interim = count(interval, self._store, progress, as_of, self._note)
         self._progress = interim.progress
         self._on_batch(Batch(self.plan.generation, interim, monotonic() - began))
 
     def _note(self, progress: Progress) -> None:
         moment = Moment(datetime.now(UTC), progress.generation, progress.vector, progress.as_of)
         self._timeline.counted(moment, progress.epoch)
-
-    def _end_of(self, number: int) -> Vector:
-        return Vector.of(self._topic.incarnation, end_of(self._checkpoint, self._topic.name, number))

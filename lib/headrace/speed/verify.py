@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from headrace.speed.served import generation_served
 from headrace.speed.verify_model import model_finding
 from headrace.stores import Opening
 from headrace.stores.port import Champion
+from headrace.stores.reports import Report
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -61,6 +63,18 @@ class Verified:
             "examples": self.examples,
             "generation": self.generation,
         }
+
+    def to_report(self, at: datetime) -> Report:
+        """The finding as the store keeps it for the console."""
+        if self.equal:
+            told = f"all {self.checked:,} keys compared are as recomputed from the lake"
+        else:
+            told = (
+                f"{self.checked:,} keys: {self.mismatched:,} mismatched, {self.missing:,} missing, {self.extra:,} extra"
+            )
+        # Examples name entities: they are for the terminal of whoever ran the proof.
+        facts = {name: value for name, value in self.to_json().items() if name != "examples"}
+        return Report("verify", at, self.generation, self.equal, told, facts)
 
 
 def verify(

@@ -46,7 +46,7 @@ PASSING = frozenset(
 )
 REFUSED_S = 2.0  # how long a store that has never answered is tried
 T = TypeVar("T")
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class Again(Exception):
@@ -80,14 +80,16 @@ class Connection:
 
     def __init__(self, region: str, endpoint: str | None, *, retry_s: float, pool_size: int = 8) -> None:
         session = botocore.session.get_session()
-        self._region = region
-        self.url = (endpoint or _public_endpoint(session, region)).rstrip("/") + "/"
+        self.region = region
+        self.url = (endpoint or public_endpoint(session, region)).rstrip("/") + "/"
         parts = urlsplit(self.url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise StoreError("the store's endpoint is not an address", found=repr(endpoint), expected="http(s)://host")
-        self._local = parts.hostname in _LOOPBACK
-        self._credentials = _credentials(session, local=self._local)
-        self._pool = _pool(self.url, pool_size)
+        self._local = parts.hostname in LOOPBACK
+        self._credentials = credentials(session, local=self._local)
+        proxy = get_environ_proxies(self.url).get(parts.scheme)
+        self.is_proxied = bool(proxy)
+        self._pool = _pool(proxy, pool_size)
         self._answered = False
         self.retry_s = retry_s
 
@@ -125,7 +127,7 @@ class Connection:
             headers={"X-Amz-Target": _VERSION + operation, "Content-Type": "application/x-amz-json-1.0"},
             data=body,
         )
-        SigV4Auth(self._credentials.get_frozen_credentials(), "dynamodb", self._region).add_auth(signed)
+        SigV4Auth(self._credentials.get_frozen_credentials(), "dynamodb", self.region).add_auth(signed)
         try:
             answer = self._pool.urlopen("POST", self.url, body=body, headers=dict(signed.headers.items()))
         except urllib3.exceptions.NewConnectionError as error:
@@ -135,7 +137,7 @@ class Connection:
         self._answered = True
         if answer.status == 200:
             return dict(json.loads(answer.data))
-        raise _refused(answer.status, answer.data)
+        raise refused(answer.status, answer.data)
 
     def _hopeless(self, outcome: Any) -> bool:
         """Whether nobody has ever listened there, on this very machine: waiting would not help."""
@@ -153,7 +155,8 @@ class Connection:
         )
 
 
-def _refused(status: int, data: bytes) -> Exception:
+def refused(status: int, data: bytes) -> Exception:
+    """What an answer that is no 200 means: Again, NoTable, StoreError or Refusal."""
     try:
         body = dict(json.loads(data))
     except ValueError:
@@ -173,7 +176,7 @@ def _refused(status: int, data: bytes) -> Exception:
     return Refusal(code, message, body)
 
 
-def _public_endpoint(session: botocore.session.Session, region: str) -> str:
+def public_endpoint(session: botocore.session.Session, region: str) -> str:
     """The region's address as botocore knows it; its client is built for this alone, and only on AWS."""
     try:
         client = session.create_client("dynamodb", region_name=region)
@@ -184,11 +187,11 @@ def _public_endpoint(session: botocore.session.Session, region: str) -> str:
     return str(client.meta.endpoint_url)
 
 
-def _credentials(session: botocore.session.Session, *, local: bool) -> Credentials:
+def credentials(session: botocore.session.Session, *, local: bool) -> Credentials:
+    """What botocore finds in its usual places; at a local address stand-ins will do, as any are taken there."""
     if local:
-        resolver = session.get_component("credential_provider")
-        for method in ("container-role", "iam-role"):  # nobody answers there on a laptop, and it takes seconds
-            resolver.remove(method)
+        # Nobody answers there on a laptop, and it takes seconds.
+        session.get_component("credential_provider").remove("iam-role")
     found = session.get_credentials()
     if found is not None:
         return found  # type: ignore[no-any-return, unused-ignore]
@@ -201,7 +204,7 @@ def _credentials(session: botocore.session.Session, *, local: bool) -> Credentia
     )
 
 
-def _pool(url: str, size: int) -> urllib3.PoolManager:
+def _pool(proxy: str | None, size: int) -> urllib3.PoolManager:
     options: dict[str, Any] = {
         "maxsize": size,
         "block": True,
@@ -209,5 +212,4 @@ def _pool(url: str, size: int) -> urllib3.PoolManager:
         "timeout": urllib3.Timeout(connect=REFUSED_S, read=15.0),
         "ca_certs": get_cert_path(True),  # noqa: FBT003 -- botocore's signature
     }
-    proxy = get_environ_proxies(url).get(urlsplit(url).scheme)
     return urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)

@@ -7,13 +7,14 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace.errors import StoreError
 from headrace.schemas import Vector
 from headrace.stores import items, publication
 from headrace.stores.conditions import ABSENT, epoch_is, holder_is, status_update, unmoved, written_before
 from headrace.stores.connection import Again, Connection
+from headrace.stores.dynamodb_reports import DynamoDBReports
 from headrace.stores.items import speed_of
 from headrace.stores.port import (
     Champion,
@@ -33,10 +34,13 @@ from headrace.stores.port import (
 from headrace.stores.statements import Bulk, GuardedWrite, RemoveSpeed, RemoveVersions, SetVersion
 from headrace.stores.table import READ_S, Table, by_pk_of
 
+if TYPE_CHECKING:
+    from headrace.stores.reader import DynamoDBReader
+
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 
 
-class DynamoDBStore:
+class DynamoDBStore(DynamoDBReports):
     """A `Store` in the table `table`; threads may share it.
 
     endpoint: None for AWS. retry_s: how long throttled bulk writes are repeated.
@@ -58,6 +62,12 @@ class DynamoDBStore:
 
     def close(self) -> None:
         self._connection.close()
+
+    def reader(self, attempt_s: float) -> DynamoDBReader | None:
+        """The reading half for one event loop, which the caller closes; None where calls go through a proxy."""
+        from headrace.stores.reader import reader_over
+
+        return reader_over(self._table.name, self._connection, attempt_s)
 
     # -- readers ------------------------------------------------------------------------------
     def champion(self, definition: str) -> Champion:
@@ -106,6 +116,8 @@ class DynamoDBStore:
         self._replace_lease(lease, replace(lease, owner=""))
 
     def open_publication(self, lease: Lease, entry: LedgerEntry) -> None:
+        self._enlist(lease.definition)
+
         def attempt() -> None:
             definition = lease.definition
             publication.check_lease(self.lease(definition), lease)

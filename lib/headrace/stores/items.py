@@ -13,12 +13,14 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, cast
 
 from headrace.errors import StoreError
 from headrace.schemas import Vector
 from headrace.stores.port import (
     GENERATION_DIGITS,
+    TOMBSTONE,
     Champion,
     Lease,
     LedgerEntry,
@@ -44,6 +46,7 @@ MARK = "mark"
 # Source: DynamoDB quotas: an item, its attribute names included, is at most 400 KB; a partition key 2,048 bytes.
 MAX_ITEM_BYTES = 400 * 1024
 MAX_KEY_BYTES = 2048
+_NO_TEXT: Value = {"S": None}
 # What an item's names, key and map headers take beside state, outputs and entity, rounded up.
 _OVERHEAD = 256
 
@@ -92,6 +95,15 @@ def versions_of(item: Item) -> dict[int, Version]:
     }
 
 
+def outputs_of(item: Item) -> dict[int, Version]:
+    """`versions_of` for a reader of outputs alone: states are empty, and not decoded."""
+    return {
+        int(name[1:]): Version(b"", value["M"].get("o", _NO_TEXT)["S"]) if "s" in value["M"] else TOMBSTONE
+        for name, value in item.items()
+        if len(name) == GENERATION_DIGITS + 1 and name[0] == "v" and name[1:].isdigit()
+    }
+
+
 def check_size(definition: str, entity: str, state: bytes, outputs: str) -> int:
     """The bytes one version takes in a request, roughly; StoreError for one that no item or key can hold."""
     size = len(state) + len(entity) + len(outputs) + _OVERHEAD
@@ -123,7 +135,12 @@ def vector_text(vector: Vector) -> Value:
 
 
 def vector_of(value: Value) -> Vector:
-    return Vector.from_json(json.loads(value["S"]))
+    return _vector(value["S"])
+
+
+@lru_cache(maxsize=1024)  # what one micro-batch wrote carries one vector
+def _vector(told: str) -> Vector:
+    return Vector.from_json(json.loads(told))
 
 
 def speed_values(item: SpeedItem) -> dict[str, Value]:
@@ -158,6 +175,7 @@ def progress_item(progress: Progress) -> Item:
         "epoch": number(progress.epoch),
         "owner": text(progress.owner),
         "as_of": text(progress.as_of.isoformat()),
+        "head": vector_text(progress.head),
     }
 
 
@@ -169,6 +187,7 @@ def progress_of(item: Item) -> Progress:
         epoch=int(item["epoch"]["N"]),
         owner=item["owner"]["S"],
         as_of=datetime.fromisoformat(item["as_of"]["S"]),
+        head=vector_of(item["head"]) if "head" in item else Vector(),
     )
 
 
@@ -180,6 +199,8 @@ def champion_item(definition: str, champion: Champion, token: str) -> Item:
         "previous": {"L": [number(g) for g in champion.previous]},
         MARK: text(token),
     }
+    if champion.challenger:
+        item["challenger"] = number(champion.challenger)
     if champion.owed:
         item["owed"] = vector_text(champion.owed)
     if champion.skip:
@@ -195,6 +216,7 @@ def champion_of(item: Item) -> Champion:
         epoch=int(item["epoch"]["N"]),
         previous=tuple(int(g["N"]) for g in item["previous"]["L"]),
         owed=vector_of(item["owed"]) if "owed" in item else Vector(),
+        challenger=int(item["challenger"]["N"]) if "challenger" in item else 0,
     )
 
 

@@ -25,6 +25,7 @@ from headrace.stores.port import (
     Write,
     WriteReport,
 )
+from headrace.stores.reports import KEPT, Report
 
 
 class MemoryStore:
@@ -39,6 +40,8 @@ class MemoryStore:
         self._speed: dict[tuple[str, int], dict[str, SpeedItem]] = defaultdict(dict)
         self._models: dict[tuple[str, int], ModelItem] = {}
         self._progress: dict[tuple[str, int], Progress] = {}
+        self._catalogue: set[str] = set()
+        self._reports: dict[tuple[str, str], list[Report]] = defaultdict(list)
 
     def prepare(self) -> None:
         """Nothing to create."""
@@ -94,6 +97,7 @@ class MemoryStore:
 
     def open_publication(self, lease: Lease, entry: LedgerEntry) -> None:
         with self._lock:
+            self._catalogue.add(lease.definition)
             publication.check_lease(self._leases.get(lease.definition), lease)
             ledger, champion = self._ledgers[lease.definition], self.champion(lease.definition)
             if publication.admits(entry, ledger, champion):
@@ -231,6 +235,23 @@ class MemoryStore:
                     del self._items[definition][entity]
             items += 1
         return WriteReport(items=items, calls=items)
+
+    # -- reports ------------------------------------------------------------------------------
+    def definitions(self) -> list[str]:
+        with self._lock:
+            return sorted(self._catalogue)
+
+    def add_report(self, definition: str, report: Report) -> None:
+        with self._lock:
+            kept = self._reports[definition, report.kind]
+            kept.append(report)
+            kept.sort(key=lambda one: one.at)
+            del kept[:-KEPT]
+
+    def reports(self, definition: str) -> list[Report]:
+        with self._lock:
+            found = [report for (name, _), kept in self._reports.items() if name == definition for report in kept]
+        return sorted(found, key=lambda one: one.at, reverse=True)
 
 
 def _in_segment(entity: str, segment: int, segments: int) -> bool:

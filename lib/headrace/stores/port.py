@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from headrace.schemas import Vector
+from headrace.stores.reports import Reports
 
 GENERATION_DIGITS = 8
 MAX_GENERATION = 10**GENERATION_DIGITS - 1
@@ -64,6 +65,7 @@ class Champion:
     epoch: int = 0
     previous: tuple[int, ...] = ()  # former champions, newest first, as `rollback` goes back to
     owed: Vector = field(default_factory=Vector)
+    challenger: int = 0  # the generation that is compared with this one and counted beside it; 0: none is named
 
     def sees(self, generation: int) -> bool:
         return self.floor <= generation <= self.generation and generation not in self.skip
@@ -143,7 +145,7 @@ class Progress:
     """How far the speed layer of one generation is: below `vector` everything is counted, for every entity.
 
     epoch: grows with every driver that takes over, so that the one before can no longer advance. as_of: the arrival
-    time up to which everything is counted.
+    time up to which everything is counted. head: where its driver last heard the stream to end.
     """
 
     definition: str
@@ -152,6 +154,7 @@ class Progress:
     epoch: int
     owner: str
     as_of: datetime
+    head: Vector = field(default_factory=Vector)
 
 
 @dataclass(frozen=True)
@@ -184,7 +187,7 @@ class SpeedReport:
     written: WriteReport
 
 
-class Store(Protocol):
+class Store(Reports, Protocol):
     """A serving store. Reads are strongly consistent. Implementations are opened by `stores.open_store`."""
 
     def prepare(self) -> None:

@@ -75,6 +75,12 @@ def s3(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
+def kinesis(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The endpoint of a Kinesis stand-in."""
+    yield from _engine("kinesis", request, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
 def cassandra(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The host:port of a one-node Cassandra."""
     yield from _engine("cassandra", request, tmp_path_factory)

@@ -7,8 +7,9 @@ from published import NOW
 
 from headrace.config import load
 from headrace.errors import ConfigError
-from headrace.serving import api
-from headrace.serving.api import RULES, create_app, routes_of
+from headrace.serving import api, rules
+from headrace.serving.api import create_app
+from headrace.serving.rules import RULES, routes_of
 from headrace.stores.memory import MemoryStore
 
 
@@ -20,12 +21,13 @@ def test_every_route_has_a_rule_and_every_rule_a_route() -> None:
     assert routes_of(app_for()) == {(rule.method, rule.path) for rule in RULES}
 
 
-def test_only_health_is_open() -> None:
-    assert {rule.path for rule in RULES if rule.access == "open"} == {"/healthz", "/readyz"}
+def test_only_health_and_the_page_without_its_data_are_open() -> None:
+    page = {"/", "/console/console.css", "/console/console.js", "/console/charts.js", "/console/icon.svg"}
+    assert {rule.path for rule in RULES if rule.scope == "open"} == {"/healthz", "/readyz", *page}
 
 
 def test_a_route_without_a_rule_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "RULES", RULES[1:])
+    monkeypatch.setattr(rules, "RULES", RULES[1:])
     with pytest.raises(AssertionError, match="entity:key"):
         app_for()
 
@@ -51,7 +53,7 @@ def test_no_operation_takes_a_path_or_a_url() -> None:
 def test_the_description_names_the_token_and_the_problems() -> None:
     described = app_for().openapi()
     guarded = described["paths"]["/v1/predictions/{definition}/{entity}"]["get"]
-    assert guarded["security"] == [{"token": []}]
+    assert guarded["security"] == [{"token": ["read"]}]
     assert list(guarded["responses"]["404"]["content"]) == ["application/problem+json"]
     assert "security" not in described["paths"]["/healthz"]["get"]
     assert "HTTPValidationError" not in described["components"]["schemas"]

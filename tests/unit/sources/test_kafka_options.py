@@ -8,8 +8,8 @@ import pytest
 
 from headrace.config import redacted
 from headrace.errors import ConfigError, RetentionGap, StreamRecreated
-from headrace.sources.kafka import Topic, check_retention, check_topic
 from headrace.sources.kafka_access import client_options, spark_options
+from headrace.sources.streams import Topic, check_retention, check_topic
 
 ADDRESS = "b-1:9096, b-2:9096"
 

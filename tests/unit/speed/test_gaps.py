@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headrace.errors import RetentionGap, StreamRecreated
-from headrace.sources.kafka import Topic
+from headrace.sources.streams import Topic
 from headrace.speed.gaps import beginning
 from headrace.speed.landing import LakeEnd
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.sources.files import FileFingerprint
-from headrace.sources.kafka import Topic
+from headrace.sources.streams import Topic
 from headrace.speed.ledger import Ledger, RowSet, _ranges
 
 FILE = FileFingerprint(Path("a.csv"), "5" * 64, 10, 1_000)

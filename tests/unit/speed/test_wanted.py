@@ -33,6 +33,10 @@ def ledger(**statuses: Status) -> list[LedgerEntry]:
         (Champion(2, previous=(1,)), ledger(g1="sealed", g2="sealed"), {1: "another"}, [2]),
         (Champion(1, previous=(3, 2)), ledger(g1="sealed", g2="sealed", g3="sealed"), {3: f"{HANDED} 1"}, [1]),
         (Champion(1, previous=(3, 2)), ledger(g1="sealed", g3="sealed", g4="sealed"), {}, [1, 4]),
+        (Champion(1, challenger=2), ledger(g1="sealed", g2="sealed", g3="sealed"), {}, [1, 2, 3]),
+        (Champion(3, previous=(1,), challenger=2), ledger(g1="sealed", g2="sealed", g3="sealed"), {}, [2, 3]),
+        (Champion(3, previous=(1,), challenger=1), ledger(g1="sealed", g3="sealed"), {1: f"{HANDED} 3"}, [3]),
+        (Champion(1, challenger=2), ledger(g1="sealed", g2="closed"), {}, [1]),
     ],
 )
 def test_the_champion_the_newest_challenger_and_what_a_rollback_asks_for(

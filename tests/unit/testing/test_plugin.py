@@ -98,6 +98,7 @@ def test_the_session_is_small_in_utc_and_reads_delta(spark, tmp_path: Path):
     [
         pytest.param("dynamodb", marks=pytest.mark.dynamodb),
         pytest.param("s3", marks=pytest.mark.s3),
+        pytest.param("kinesis", marks=pytest.mark.kinesis),
     ],
 )
 def test_an_engine_answers_at_its_endpoint(engine, request):

@@ -1,0 +1,278 @@
+"""The routes that answer: plain Starlette routes, since they are the ones that are asked thousands of times a second.
+
+What FastAPI would do for each request (find dependencies, build and check models, serialise them) costs several times
+the look-up. `api` describes these routes for OpenAPI with the models that are used here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import anyio.to_thread
+from fastapi.exceptions import RequestValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from headrace.errors import DefinitionError, HeadraceError, RegistryError, StoreError, StoreUnavailable
+from headrace.serving import problems
+from headrace.serving.answering import Answering, Found, Missed
+from headrace.serving.console import NoQuery
+from headrace.serving.lookup import MAX_ENTITIES, MAX_RECORDS, checked, unknown
+from headrace.serving.metrics import Metrics
+from headrace.serving.problems import Refusal
+from headrace.serving.rendering import Rendering
+from headrace.serving.respond import json_response
+from headrace.serving.sampled import AnswerLog, logged
+
+if TYPE_CHECKING:
+    from headrace.serving.past import Past
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+LOOK_UP = "/v1/predictions/"
+AS_OF = "What was answered at this instant, with its time zone; 501 for a definition whose code the server has not."
+INLINE_RECORDS = 32  # as many are scored within a millisecond or so; more of them go to a thread
+
+
+class KeyConvertor(Convertor[str]):
+    """The rest of a path, whatever it holds; Starlette's own `path` stops at a line break."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("key", KeyConvertor())
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class BatchRequest(_Strict):
+    """Up to 100 entities, exactly as they are stored."""
+
+    entities: list[str] = Field(max_length=MAX_ENTITIES, examples=[["17850", "13047"]])
+    as_of: AwareDatetime | None = Field(None, description=AS_OF)
+
+
+class PredictRequest(_Strict):
+    """Up to 1,000 records, each with exactly the learner's inputs, finite numbers."""
+
+    records: list[dict[str, Any]] = Field(max_length=MAX_RECORDS, examples=[[{"temperature": 0.24, "humidity": 0.81}]])
+    parameters: Literal["live", "fitted"] = Field(
+        "live", description="live: as the samples since training have moved them; fitted: the generation's own."
+    )
+
+
+class PredictionQuery(_Strict):
+    as_of: AwareDatetime | None = Field(None, description=AS_OF)
+
+
+class Predictions:
+    """Look-ups and scores over HTTP.
+
+    answered: is told how many answers of a definition each layer gave. past: the past of a definition, None where the
+    server has not its code. log: where a share of the answers goes. most: how many requests may be inside at once;
+    beyond it they are refused.
+    """
+
+    def __init__(
+        self,
+        answering: Answering,
+        metrics: Metrics,
+        answered: Callable[[str, Mapping[str, int]], None],
+        clock: Callable[[], datetime],
+        *,
+        past: Callable[[str], Past | None],
+        log: AnswerLog | None,
+        most: int,
+    ) -> None:
+        self._answering = answering
+        self._answered = answered
+        self._metrics = metrics
+        self._clock = clock
+        self._past = past
+        self._log = log
+        self._most = most
+        self._inside = 0
+        self.look_up = _Route("GET", f"{LOOK_UP}{{definition}}/{{entity:key}}", self.one)
+
+    def routes(self) -> list[Route]:
+        return [
+            self.look_up,
+            _Route("POST", "/v1/predictions/{definition}:batch", self.many),
+            _Route("POST", "/v1/models/{definition}:predict", self.predict),
+            _Route("GET", "/v1/models/{definition}", self.model),
+        ]
+
+    async def one(self, request: Request) -> Response:
+        definition, entity = request.path_params["definition"], request.path_params["entity"]
+        as_of = _query(request, PredictionQuery).as_of
+        if as_of is None:
+            return _json(await self.told(definition, entity))
+        answers, missing = await self._then(definition, [entity], as_of)
+        if missing:
+            raise unknown(definition, entity)
+        return json_response(answers[0])
+
+    async def told(self, definition: str, entity: str) -> str:
+        """The answer for one entity, as JSON."""
+        found, missing = await self._ask(self._answering.many(definition, [entity]))
+        self._logged(definition, found, missing)
+        if missing:
+            raise unknown(definition, entity)
+        self._answered(definition, {found[0].chosen.layer: 1})
+        return Rendering(definition, self._clock()).one(found[0])
+
+    async def many(self, request: Request) -> Response:
+        asked = await _body(request, BatchRequest)
+        definition = request.path_params["definition"]
+        if asked.as_of is not None:
+            answers, unanswered = await self._then(definition, asked.entities, asked.as_of)
+            return json_response({"answers": answers, "missing": unanswered})
+        found, missing = await self._ask(self._answering.many(definition, asked.entities))
+        self._logged(definition, found, missing)
+        self._answered(definition, {**Counter(one.chosen.layer for one in found), "missing": len(missing)})
+        return _json(Rendering(definition, self._clock()).many(found, missing))
+
+    async def predict(self, request: Request) -> Response:
+        asked = await _body(request, PredictRequest)
+        definition = request.path_params["definition"]
+        scorer = await self._ask(self._answering.scorer(definition, live=asked.parameters == "live"))
+        score = partial(scorer.predict, asked.records, now=self._clock())
+        done = score() if len(asked.records) <= INLINE_RECORDS else await anyio.to_thread.run_sync(score)
+        return json_response(done.to_json())
+
+    async def model(self, request: Request) -> Response:
+        _query(request, NoQuery)
+        return json_response(await self._ask(self._answering.model(request.path_params["definition"])))
+
+    async def _then(self, definition: str, entities: list[str], at: datetime) -> tuple[list[dict[str, Any]], list[str]]:
+        """What was answered then of the entities, and those that had no answer; recomputed in a thread."""
+        asked, past = checked(definition, entities), self._past(definition)
+        if past is None:
+            detail = f"{definition!r} is not among the definitions whose past is answered (serve.past)"
+            raise Refusal(501, "not-available", detail)
+        try:
+            answers, missing = await self._ask(anyio.to_thread.run_sync(past.many, asked, at))
+        except (DefinitionError, RegistryError) as error:
+            log.warning("an answer as of %s cannot be recomputed: %s", at, error)
+            raise Refusal(501, "not-available", "the generation of then cannot be recomputed here any more") from None
+        return [answer.to_json() for answer in answers], missing
+
+    def _logged(self, definition: str, found: Iterable[Found], missing: Iterable[Missed]) -> None:
+        if self._log is not None:
+            now = self._clock()
+            ones: list[Found | Missed] = [*found, *missing]
+            for one in ones:
+                self._log.offer(definition, partial(logged, one, now))
+
+    async def _ask(self, answer: Coroutine[Any, Any, T]) -> T:
+        """The answer, unless too many wait for theirs already."""
+        if self._inside >= self._most:
+            answer.close()
+            headers = {"Retry-After": str(problems.RETRY_AFTER_S)}
+            raise Refusal(503, "overloaded", "too many requests wait for the store; try again", headers)
+        self._inside += 1
+        try:
+            return await answer
+        except (StoreUnavailable, StoreError) as error:
+            self._metrics.store_failed(error)
+            raise
+        finally:
+            self._inside -= 1
+
+
+class ShortCut:
+    """An ASGI layer that answers plain look-ups of one key itself; everything else is passed on.
+
+    Between here and the route that would answer them are a stack of layers and a list of patterns, which cost as much
+    as the answer.
+    """
+
+    def __init__(self, app: ASGIApp, predictions: Predictions) -> None:
+        self._app = app
+        self._predictions = predictions
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "GET" and not scope["query_string"]:
+            path: str = scope["path"]
+            definition, slash, entity = path[len(LOOK_UP) :].partition("/")
+            if slash and definition and path.startswith(LOOK_UP):
+                scope["route"], scope["path_params"] = self._predictions.look_up, {"definition": definition}
+                try:
+                    body = (await self._predictions.told(definition, entity)).encode()
+                except (HeadraceError, Refusal) as error:
+                    response = await problems.response_to(Request(scope), error)
+                    await response(scope, receive, send)
+                    return
+                headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.body", "body": body})
+                return
+        await self._app(scope, receive, send)
+
+
+class _Route(Route):
+    """A route of one method (Starlette would answer HEAD too) that names itself to the log and the metrics."""
+
+    def __init__(self, method: str, path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> None:
+        super().__init__(path, endpoint, methods=[method])
+        self.methods = {method}
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        return match, found if match is Match.NONE else {**found, "route": self}
+
+
+def _query(request: Request, model: type[M]) -> M:
+    """The query as declared; RequestValidationError names what is not."""
+    if not request.scope["query_string"]:
+        return model()
+    try:
+        return model.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        raise _not_as_declared(error, "query") from None
+
+
+async def _body(request: Request, model: type[M]) -> M:
+    """The JSON body as declared; RequestValidationError names what is not."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    content = await request.body()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise RequestValidationError([{"type": "not_json", "loc": ("body",), "msg": "the body must be sent as JSON"}])
+    try:
+        return model.model_validate(json.loads(content))
+    except ValidationError as error:
+        raise _not_as_declared(error, "body") from None
+    except RecursionError:
+        raise HTTPException(400, "the body nests too deep") from None
+    except ValueError as error:  # of JSON and of UTF-8
+        detail = f"the body is not JSON: {error}"
+        raise RequestValidationError([{"type": "json_invalid", "loc": ("body",), "msg": detail}]) from None
+
+
+def _not_as_declared(error: ValidationError, part: str) -> RequestValidationError:
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return RequestValidationError([{**one, "loc": (part, *one["loc"])} for one in found])
+
+
+def _json(text: str) -> Response:
+    return Response(text.encode(), media_type="application/json")
