@@ -127,6 +127,18 @@ def conditional_update(endpoint: str, count: str) -> None:
         )
 
 
+def batch_get(endpoint: str, table: str, keys: str, count: str) -> None:
+    """Look-ups of two items each, as boto3's users write them."""
+    import boto3
+
+    client = boto3.client("dynamodb", endpoint_url=endpoint, **_LOCAL)
+    for n in range(int(count)):
+        pk = {"S": f"customers#c{n % int(keys):07d}"}
+        asked = [{"pk": pk, "sk": {"S": sk}} for sk in ("batch", "speed#00000001")]
+        found = client.batch_get_item(RequestItems={table: {"Keys": asked, "ConsistentRead": True}})
+        assert found["Responses"][table]
+
+
 def river_loop(path: str) -> None:
     """Three aggregates a user, event by event, as River's users write it."""
     from collections import defaultdict
@@ -172,6 +184,7 @@ def main() -> None:
     peers = {
         f.__name__: f
         for f in (
+            batch_get,
             pandas_rfm,
             pandas_features,
             duckdb_rfm,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 import anyio.to_thread
@@ -91,7 +92,7 @@ class InThreads:
     ) -> tuple[list[tuple[str, Held]], Any]:
         def taken() -> tuple[list[tuple[str, Held]], Any]:
             rows = start if start is not None else self._scanned(definition, generation, whole=whole)
-            page = [row for row, _ in zip(rows, range(size), strict=False)]
+            page = list(islice(rows, size))
             return page, rows if len(page) == size else None
 
         return await self._ask(taken, deadline)

@@ -74,7 +74,9 @@ class Watch:
         """Count answers by layer (batch, speed), and entities without one (missing)."""
         with self._lock:
             for counts in (self._answers, self._unread):
-                counts.setdefault(definition, Counter()).update(layers)
+                held = counts.setdefault(definition, Counter())
+                for layer, answers in layers.items():  # at every look-up: Counter.update takes ten times as long
+                    held[layer] += answers
 
     def told(self, definition: str) -> dict[str, Any]:
         """What was seen of a definition: since when, answers by layer, and a series of at most SHOWN points.

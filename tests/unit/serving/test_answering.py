@@ -16,6 +16,7 @@ from published import NOW, promote, publish, version
 
 from headrace.errors import InputError, StoreUnavailable
 from headrace.schemas import Vector
+from headrace.serving import views
 from headrace.serving.answering import Answering
 from headrace.serving.lookup import Lookups, UnknownDefinition
 from headrace.serving.pointers import Pointers
@@ -166,6 +167,28 @@ def test_a_view_asks_the_store_only_for_what_it_does_not_hold(store: Watched) ->
         assert store.read_entities == []
         assert (await server.ask("a", "no", "gone"))["missing"] == ["no", "gone"]
         assert store.read_entities == ["no", "gone"]
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize("page", [1, 7, 30, 1000])
+def test_a_view_holds_every_key_whatever_the_pages(page: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        monkeypatch.setattr(views, "PAGE", page)
+        store = Watched()
+        entities = [f"e{n}" for n in range(30)]
+        publish(store, "segments", 2, {entity: version(1, 1) for entity in entities})
+        promote(store, "segments", 2)
+        server = Server(store, ["segments"])
+        await server.refresh()
+        for entity in entities:
+            count(store, entity, 5, SPEEDY)
+        say(store, 5)
+        await server.refresh()
+        store.read_entities.clear()
+        answers = (await server.ask(*entities))["answers"]
+        assert [(a["entity"], a["layer"]) for a in answers] == [(entity, "speed") for entity in entities]
+        assert store.read_entities == []
 
     asyncio.run(test())
 
