@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import psutil
@@ -19,13 +17,14 @@ def dicts(keys: int) -> object:
 
 
 def view(keys: int) -> object:
-    """A server whose view was filled from a store that makes its items up."""
+    """A server with a view that was filled as a scan fills it, from items that are made up."""
     from headrace.config import load
     from headrace.serving import views
     from headrace.serving.api import create_app
-    from headrace.serving.pointers import Pointers
-    from headrace.serving.reading import InThreads
-    from headrace.stores.port import Champion, LedgerEntry, Version
+    from headrace.serving.merge import Generation, Served
+    from headrace.serving.view import Columns
+    from headrace.stores.memory import MemoryStore
+    from headrace.stores.port import Champion, Held, LedgerEntry, Version
 
     info = {
         "cut": [],
@@ -36,34 +35,15 @@ def view(keys: int) -> object:
         "description": {},
         "theta": {},
     }
-
-    class Made:
-        def champion(self, _: str) -> Champion:
-            return Champion(1, floor=1, epoch=1)
-
-        def ledger(self, _: str) -> list[LedgerEntry]:
-            return [LedgerEntry(1, "sealed", None, "bench", keys, info)]
-
-        def progress(self, _: str, __: int) -> None:
-            return None
-
-        def scan_speed(self, _: str, __: int) -> Iterator[object]:
-            return iter(())
-
-        def scan(self, _: str) -> Iterator[tuple[str, dict[int, Version]]]:
-            for n in range(keys):
-                features = {name: n / 7 + i for i, name in enumerate(FEATURES)}
-                told = json.dumps({"features": features, "prediction": {}}, separators=(",", ":"))
-                yield f"c{n:07d}", {1: Version(b"", told)}
-
-    store = Made()
-    app = create_app(load([], "local"), store, lambda: datetime.now(UTC), None)
-    reader = InThreads(store)
-    views.PAGE = 5000  # nobody is to be answered meanwhile
-    held = views.View("customers", reader, Pointers(reader, 1.0, 5.0), 60.0, 300.0)
-    asyncio.run(held.refresh())
-    assert len(held) == keys
-    return app, held
+    app = create_app(load([], "local"), MemoryStore(), lambda: datetime.now(UTC), None)
+    generation = Generation.of(LedgerEntry(1, "sealed", None, "bench", keys, info))
+    served, columns = Served(Champion(1, floor=1, epoch=1), generation), Columns()
+    for n in range(keys):
+        features = {name: n / 7 + i for i, name in enumerate(FEATURES)}
+        told = json.dumps({"features": features, "prediction": {}}, separators=(",", ":"))
+        views._take(columns, f"c{n:07d}", served, Held({1: Version(b"", told)}))
+    assert (len(columns), columns.aside) == (keys, 0)
+    return app, columns
 
 
 def main() -> None:
