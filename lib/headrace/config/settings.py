@@ -99,6 +99,36 @@ class KinesisSettings(_Section):
         return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).isoformat()
 
 
+class PostgresSettings(_Section):
+    address: str
+    database: str
+    user: str
+    password_secret: str
+    tls: bool
+
+
+class RedshiftSettings(_Section):
+    region: str
+    endpoint: str
+    s3_endpoint: str
+    cluster: str
+    workgroup: str
+    database: str
+    db_user: str
+    secret_arn: str
+    iam_role: str
+    staging: str
+    kms_key: str
+    parallel: bool
+    cleanup: Literal["delete", "keep", "keep_on_failure"]
+    timeout_s: float = Field(gt=0)
+
+
+class SalesSettings(_Section):
+    source: Literal["postgres", "redshift"]
+    query_file: str
+
+
 class StreamSettings(_Section):
     update_interval_s: float = Field(ge=0)
     ingest_interval_s: float = Field(ge=0)
@@ -127,6 +157,9 @@ class Settings(_Section):
     serve: ServeSettings
     kafka: KafkaSettings
     kinesis: KinesisSettings
+    postgres: PostgresSettings
+    redshift: RedshiftSettings
+    sales: SalesSettings
     stream: StreamSettings
     engines: EnginesSettings
 
@@ -145,6 +178,10 @@ class Settings(_Section):
     @property
     def answers(self) -> Path:
         return self.home / "answers"
+
+    @property
+    def staged(self) -> Path:
+        return self.home / "staged"
 
     @property
     def engine_home(self) -> Path:
