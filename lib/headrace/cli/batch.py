@@ -85,8 +85,16 @@ def run(
         )
         say("report")
         outcome = report_run(spark, settings, loaded, ran, note)
+        held_out = None
+        if loaded.training is not None:
+            from headrace.cli.prediction import held_out_told
+
+            held_out = held_out_told(spark, settings, loaded, ran.trained.generation.manifest.generation, say)
     keep(settings, loaded.name, outcome.to_report(now()))
-    show(as_json, outcome.to_json(), lambda: summary(outcome.facts, outcome.report))
+    told = outcome.to_json() | ({"held_out": held_out} if held_out else {})
+    show(as_json, told, lambda: summary(outcome.facts, outcome.report))
+    if held_out and not as_json:
+        click.echo("\n" + fields(held_out))
 
 
 @click.command()
@@ -231,6 +239,10 @@ def source_of(definition: Definition, named: Path | None, settings: Settings) ->
     from headrace.sources.online_retail import find
 
     history = definition.source.history
+    if named is None and history is not None and history.name == "tickit":
+        from headrace.sources.tickit import staged
+
+        return staged(settings)
     if named is None and (history is None or history.name != "online_retail"):
         return None, ""
     found = find(named, settings)
