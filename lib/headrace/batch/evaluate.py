@@ -12,6 +12,7 @@ from headrace.config import Settings
 from headrace.definitions import Definition
 from headrace.errors import InputError
 from headrace.evaluate.assessment import against, assessed
+from headrace.evaluate.metrics import classes_of
 from headrace.evaluate.splitting import Splitting
 from headrace.registry import Manifest, Registry
 from headrace.registry.manifest import require_same
@@ -121,8 +122,8 @@ def _measured(
     made = scored(definition, theta["learner"], rows).persist()
     try:
         finite = F.coalesce(F.abs("actual") < float("inf"), F.lit(0) > 0)  # in Spark, NaN is greater than infinity
-        classes = getattr(learner, "classes", None)
-        if classes is not None:
+        classes = classes_of(learner)
+        if classes:
             finite &= F.col("actual").isin([float(each) for each in range(classes)])
         why = F.coalesce(REASON, F.when(~finite, F.lit(f"no {definition.target}")))
         with named_refusals():

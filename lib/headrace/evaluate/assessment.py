@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import DefinitionError
-from headrace.evaluate.metrics import Metric, f1_by_class, metrics_of, of_classes, of_numbers
+from headrace.evaluate.metrics import Metric, classes_of, f1_by_class, metrics_of, of_classes, of_numbers, teller
 from headrace.models.learner import Learner
 from headrace.models.linear import LinearRegression
 from headrace.models.logistic import LogisticRegression
@@ -32,15 +32,15 @@ def assessed(learner: Learner, rows: DataFrame) -> dict[str, Any]:
     Classes: `by_class`. Reads the rows up to six times: persist them. Raises InputError as the metrics do, and
     DefinitionError for a learner of another kind.
     """
-    match learner:
+    match teller(learner):
         case LinearRegression():
             found = of_numbers(rows.selectExpr("actual", "prediction AS told"))
             return {**found, "residuals": residuals(rows, found["rmse"])}
         case LogisticRegression() | NaiveBayes():
-            found = of_classes(rows, learner.classes)
+            found = of_classes(rows, classes_of(learner))
             found["by_class"] = by_class(found["confusion"])
             found["log_loss_of_shares"] = _entropy(found["confusion"])
-            if learner.classes == 2:
+            if classes_of(learner) == 2:
                 found |= {"calibration": calibration(rows), **cuts(rows)}
             return found
     raise DefinitionError(

@@ -23,7 +23,8 @@ def score_each(
     whichever rows stand beside one. Raises InputError where the learner's rule for unseen categories is `fail` and a
     row has one.
     """
-    refused = _not_finite(rows, names)
+    optional = getattr(learner, "optional", ())
+    refused = _not_finite(rows, [None if name in optional else name for name in names])
     if isinstance(learner, OfCategories):
         kept = np.array([row for row in range(len(rows)) if row not in refused], dtype=np.int64)
         refused |= {int(kept[row]): why for row, why in learner.set_aside(parameters, rows[kept]).items()}
@@ -49,7 +50,8 @@ def score_each(
     return told, refused
 
 
-def _not_finite(rows: Floats, names: Sequence[str]) -> dict[int, str]:
-    finite = np.isfinite(rows)
+def _not_finite(rows: Floats, names: Sequence[str | None]) -> dict[int, str]:
+    """By row the first column that is not finite; columns without a name may be not a number."""
+    finite = np.isfinite(rows) | (np.isnan(rows) & np.array([name is None for name in names]))
     bad = np.flatnonzero(~finite.all(axis=1)).tolist()
     return {row: f"{names[int(np.argmin(finite[row]))]} is null or no finite number" for row in bad}

@@ -24,6 +24,7 @@ from headrace.models.contribution import contributed
 from headrace.models.expressions import weighted, where_usable
 from headrace.models.learner import Contribution, Fitted, require_finite
 from headrace.models.moments import Floats, averages, gram, rows_counted, squared, sums
+from headrace.models.penalties import lasso_share, require_penalties
 from headrace.models.samples import in_order, usable
 from headrace.models.scaling import MAX_CONDITION, conditioned, scaled, scaling, scaling_stages, weighted_sum
 from headrace.models.totals import merged
@@ -48,7 +49,7 @@ class LogisticRegression:
     features: numeric columns of the prepared events, centred on their mean and divided by their standard deviation
     in training. classes: how many there are; the target holds their numbers, 0 and up. ridge: the penalty, in scaled
     units, on half the sum of squared coefficients beside the mean log loss (0: none); intercepts are free.
-    max_iterations: Spark ML's.
+    max_iterations: Spark ML's. lasso: the penalty on their absolute sum; live parameters stay as fitted with one.
 
     Outputs: `probability_0`, ... of the classes, and `prediction`, the number of the likeliest.
     Samples with a null, a number that is not finite, one of 2**20 or more standard deviations, or a target that is
@@ -66,6 +67,7 @@ class LogisticRegression:
     ridge: float = 0.0
     classes: int = 2
     max_iterations: int = 100
+    lasso: float = 0.0
 
     kind: ClassVar[str] = "logistic"
     sample: ClassVar[Literal["event"]] = "event"
@@ -74,8 +76,7 @@ class LogisticRegression:
         object.__setattr__(self, "features", tuple(self.features))
         if self.classes < 2:
             raise DefinitionError(f"{_NAME} needs at least two classes", found=f"classes={self.classes}")
-        if not (np.isfinite(self.ridge) and self.ridge >= 0):
-            raise DefinitionError(f"{_NAME} has no such ridge", found=self.ridge, expected="0 or more")
+        require_penalties(_NAME, self.ridge, self.lasso)
         wide, rows = len(self.features) + 1, self._rows
         added_up = rows * wide + rows * (rows + 1) // 2 * (wide * (wide + 1) // 2)
         if not 0 < len(set(self.features)) == len(self.features) or added_up > MAX_SUMS:
@@ -102,6 +103,7 @@ class LogisticRegression:
             "ridge": self.ridge,
             "classes": self.classes,
             "max_iterations": self.max_iterations,
+            **({"lasso": self.lasso} if self.lasso else {}),
         }
 
     def inputs(self, features: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG002 - it reads events
@@ -178,7 +180,8 @@ class LogisticRegression:
         made: LogisticRegressionModel = SparkLogisticRegression(
             featuresCol="scaled",
             labelCol=target,
-            regParam=self.ridge,
+            regParam=self.ridge + self.lasso,
+            elasticNetParam=lasso_share(self.ridge, self.lasso),
             standardization=False,
             family="binomial" if self.classes == 2 else "multinomial",
             maxIter=self.max_iterations,
@@ -245,7 +248,7 @@ class LogisticRegression:
         In a direction in which the samples tell next to nothing, such as along a line between separated classes,
         coefficients stay.
         """
-        if not any(since["counts"]):
+        if self.lasso or not any(since["counts"]):
             return dict(parameters)
         whole = self.merge(parameters["contribution"], since)
         n = sum(whole["counts"])
