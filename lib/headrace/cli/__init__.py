@@ -19,6 +19,7 @@ _COMMANDS = {
     "status": ("engines", "Show the local engines, their addresses and logs."),
     "run": ("batch", "Ingest, train, publish, promote and report: the main job."),
     "ingest": ("batch", "Land a file's events in the lake; bad rows go to quarantine."),
+    "datasource": ("datasource", "Tell what the columns of a file are, and their statistics."),
     "train": ("batch", "Train on one snapshot of the lake and seal a generation."),
     "select": ("selection", "Measure combinations of a learner's settings on held-out samples."),
     "evaluate": ("prediction", "Measure a sealed generation on events that were held out from training."),

@@ -2,6 +2,7 @@
 
 from headrace.report.audit import write_audit
 from headrace.report.comparison import write_comparison
+from headrace.report.datasource import write_statistics
 from headrace.report.evaluation import evaluation_headline, evaluation_summary, write_evaluation
 from headrace.report.facts import (
     Category,
@@ -42,4 +43,5 @@ __all__ = [
     "write_evaluation",
     "write_report",
     "write_selection",
+    "write_statistics",
 ]
