@@ -157,6 +157,19 @@ def test_another_schema_is_refused_by_name(spark: Any, world: Any, tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
+def test_a_type_that_drifted_since_training_is_refused_by_name(spark: Any, world: Any, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    settings, _, generations = world
+    number = generations["tickets"].manifest.generation
+    rows = {"venue": ["v"], "at": [NOW], "seats": [1.0], "price": [["2"]], "sold": [3.0], "full": [0], "kind": [1]}
+    pq.write_table(pa.table(rows), tmp_path / "drifted.parquet", coerce_timestamps="us")
+    with pytest.raises(SchemaError, match="price"):
+        predict_file(spark, settings, SALES, tmp_path / "drifted.parquet", tmp_path / "out", generation=number, now=NOW)
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_cannot_be_predicted_is_named_before_anything_is_written(spark: Any, world: Any, tmp_path: Path) -> None:
     from dataclasses import replace
 

@@ -116,7 +116,12 @@ class Encoded:
             inner = self._regression(fitted)
             target = columns[-1]
             rows = numbers.selectExpr(*(f"{sql} AS {column(name)}" for name, sql in made.items()), column(target))
-            learned = inner.fit(rows, (*made, target), base)
+            # Read several times, and made of many expressions.
+            rows = rows.persist()
+            try:
+                learned = inner.fit(rows, (*made, target), base)
+            finally:
+                rows.unpersist(blocking=True)
         finally:
             numbers.unpersist(blocking=True)
         text = ", ".join(f"{sql} AS {column(name)}" for name, sql in made.items())
