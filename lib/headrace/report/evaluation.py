@@ -33,6 +33,7 @@ def write_evaluation(path: Path, found: Mapping[str, Any]) -> Path:
             numbers=[(name, f"{value:.6g}") for name, value in plain_numbers(found).items()],
             by_class=found.get("by_class", []),
             confusion=found.get("confusion", []),
+            against=found.get("against", []),
             part=json.dumps(found["splitting"]) if found["splitting"] else "every event",
             facts=json.dumps(found, default=str),
         ),
