@@ -6,7 +6,6 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from headrace.errors import InputError, SchemaError, nearest
@@ -163,22 +162,29 @@ def _column_statistics(one: Column, source: DataSource, rows: DataFrame) -> dict
         asked.append(F.percentile(plain, F.array(*map(F.lit, _DECILES))).alias("deciles"))
         target = next(each for each in source.columns if each.name == source.target)
         if one.name != source.target and (_is_number(target.type) or target.type == "boolean"):
-            asked.append(F.corr(plain, told.cast("double")).alias("correlation"))
+            both = F.when(told.isNotNull(), plain), F.when(value.isNotNull(), told.cast("double"))
+            asked.append(F.array(F.covar_pop(*both), *map(F.stddev_pop, both)).alias("correlation"))
     seen = rows.agg(*asked).first()
     assert seen is not None  # noqa: S101 - an aggregate without keys has one row
     found = seen.asDict()
     missing = found.pop("rows") - found["count"]
     top = rows.where(value.isNotNull()).groupBy(value.cast("string").alias("value")).count()
     most = top.orderBy(F.col("count").desc(), "value").limit(TOP).collect()
-    held = {name: None if isinstance(v, float) and isnan(v) else v for name, v in found.items()}
+    if "correlation" in found:
+        found["correlation"] = _correlation(*found["correlation"])
     return {
         "name": one.name,
         "type": one.type,
         "kind": one.kind,
         "missing": missing,
-        **held,
+        **found,
         "top": [{"value": row["value"], "rows": row["count"]} for row in most],
     }
+
+
+def _correlation(together: float | None, one: float | None, other: float | None) -> float | None:
+    # Spark's own divides by zero where a column is constant.
+    return together / (one * other) if together is not None and one and other else None
 
 
 def _kind(type_: str, count: int, distinct: int) -> Kind:

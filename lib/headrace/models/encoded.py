@@ -19,18 +19,21 @@ from headrace.models.encoding import (
     encoding_from,
     encoding_sql,
     fitted_encodings,
+    known_sql,
     optional_columns,
     unseen_categories,
 )
-from headrace.models.expressions import column, number
-from headrace.models.learner import Contribution, Fitted
+from headrace.models.expressions import column, number, where
+from headrace.models.learner import Contribution, Fitted, require_finite
 from headrace.models.linear import LinearRegression
 from headrace.models.logistic import LogisticRegression
-from headrace.models.samples import as_numbers
+from headrace.models.samples import as_numbers, usable
 from headrace.schemas.lake import FOUND
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+_NAME = "encoded regression"
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Encoded:
     Encodings are fitted in training and stay for the generation; live parameters and their bounds are those of the
     model under them: exact to 1e-8 for `linear`, one Newton step for `logistic`, and with a lasso the generation's own.
 
-    Parameters: features (the columns), target, encodings, and model, those of the regression.
+    Parameters: features (the columns), target, encodings, model (what the regression has) and its contribution.
     """
 
     columns: tuple[Encoding, ...]
@@ -111,7 +114,7 @@ class Encoded:
 
         numbers = as_numbers(samples, columns).persist()
         try:
-            fitted = fitted_encodings(self.columns, numbers)
+            fitted = fitted_encodings(self.columns, usable(numbers, columns, self.optional))
             made = encoding_sql(fitted)
             inner = self._regression(fitted)
             target = columns[-1]
@@ -126,11 +129,13 @@ class Encoded:
             numbers.unpersist(blocking=True)
         text = ", ".join(f"{sql} AS {column(name)}" for name, sql in made.items())
         stages = [SQLTransformer(statement=f"SELECT *, {text} FROM __THIS__"), *learned.pipeline.stages]  # noqa: S608
+        model = dict(learned.parameters)
         parameters = {
             "features": list(self.inputs(())),
             "target": columns[-1],
             "encodings": fitted,
-            "model": learned.parameters,
+            "contribution": model.pop("contribution"),
+            "model": model,
         }
         return Fitted(parameters, PipelineModel(stages), {**learned.metrics, "inputs": len(made)})
 
@@ -140,6 +145,9 @@ class Encoded:
     def score(self, parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         """The regression's outputs. Raises InputError for a number that is not finite, and as `unseen` says."""
         rows = np.asarray(inputs, dtype=np.float64)
+        features = parameters["features"]
+        filled = np.isnan(rows) & np.array([name in self.optional for name in features])
+        require_finite(_NAME, features, np.where(filled, 0.0, rows))
         if self.unseen != "keep":
             for names, values in self._unseen(parameters, rows).values():
                 raise InputError(
@@ -148,7 +156,7 @@ class Encoded:
                     do='train again, or declare what becomes of it: Encoded(unseen="quarantine")',
                 )
         inner = self._regression(parameters["encodings"])
-        return inner.score(parameters["model"], encoded(parameters["encodings"], parameters["features"], rows))
+        return inner.score(parameters["model"], encoded(parameters["encodings"], features, rows))
 
     def set_aside(self, parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> dict[int, str]:
         """Under `quarantine`, the rows with a category that no sample of training had, and which it is."""
@@ -169,7 +177,10 @@ class Encoded:
             # The regression reads an input as `number` spells it, and nowhere else.
             return reduce(lambda told, one: told.replace(number(one[0]), f"({one[1]})"), made.items(), text)
 
-        return {name: over_columns(sql) for name, sql in self._regression(fitted).sql(parameters["model"]).items()}
+        told = self._regression(fitted).sql(parameters["model"])
+        known = known_sql(fitted) if self.unseen != "keep" else []
+        made_over = {name: over_columns(sql) for name, sql in told.items()}
+        return {name: where(known, sql) for name, sql in made_over.items()} if known else made_over
 
     def empty(self, parameters: Mapping[str, Any]) -> Contribution:
         return self._regression(parameters["encodings"]).empty(parameters["model"])
@@ -186,4 +197,5 @@ class Encoded:
     def live(self, parameters: Mapping[str, Any], since: Contribution) -> dict[str, Any]:
         """The regression's live parameters under the generation's encodings."""
         inner = self._regression(parameters["encodings"])
-        return {**parameters, "model": inner.live(parameters["model"], since)}
+        held = inner.live({**parameters["model"], "contribution": parameters["contribution"]}, since)
+        return {**parameters, "model": {name: value for name, value in held.items() if name != "contribution"}}

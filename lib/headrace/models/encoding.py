@@ -223,6 +223,24 @@ def encoding_sql(fitted: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return made
 
 
+def known_sql(fitted: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Conditions, as SQL, that a row's categories are ones that a sample of training had.
+
+    >>> known_sql([{"how": "one_hot", "names": ["day"], "known": [[1.0], [2.0]]}])
+    ['(CAST(`day` AS DOUBLE) = 1.0D OR CAST(`day` AS DOUBLE) = 2.0D)']
+    """
+    made = []
+    for one in fitted:
+        if "known" in one:
+            values = [number(name) for name in one["names"]]
+            rows = (
+                " AND ".join(f"{value} = {literal(code)}" for value, code in zip(values, row, strict=True))
+                for row in one["known"]
+            )
+            made.append(f"({' OR '.join(rows)})")
+    return made
+
+
 def _finite(value: str) -> str:
     # In Spark NaN is greater than infinity.
     return f"abs({value}) < CAST('Infinity' AS DOUBLE)"

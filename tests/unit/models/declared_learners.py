@@ -19,7 +19,7 @@ FEATURES = ("recency", "frequency", "monetary")
 LEARNERS: dict[str, Learner] = {
     "cutoffs": CutOffs(FEATURES, k=1.5),
     "encoded": Encoded((Number("recency"), Bins("frequency", 4), Number("monetary")), ridge=0.01),
-    "encoded classes": Encoded((Number("recency"), Bins("monetary", 3), Number("frequency")), "logistic", ridge=0.01),
+    "encoded classes": Encoded((Number("recency"), Number("frequency"), Bins("monetary", 3)), "logistic", ridge=0.01),
     "kmeans": KMeans(k=3),
     "lasso": LinearRegression(FEATURES, ridge=0.01, lasso=0.01),
     "linear": LinearRegression(FEATURES),

@@ -142,3 +142,14 @@ def test_penalties_are_scikit_learns_elastic_net(spark: Any, ridge: float, lasso
     np.testing.assert_allclose(parameters["coefficients"], theirs.coef_, atol=1e-6)
     since = learner.contribution(parameters, np.column_stack([rows, told])[:20])
     assert learner.live(parameters, since) == parameters
+
+
+@pytest.mark.spark
+def test_sql_is_null_for_an_unseen_category_unless_it_is_kept(spark: Any, fitted: Any) -> None:
+    rows = spark.createDataFrame([(1.0, 2.0, 1.0, 0.0), (1.0, 2.0, 9.0, 0.0)], [*NAMES])
+    for rule, nulls in (("keep", [False, False]), ("quarantine", [False, True])):
+        learner = Encoded(COLUMNS, ridge=0.01, unseen=rule)  # type: ignore[arg-type]
+        told = [row[0] for row in rows.selectExpr(learner.sql(fitted)["prediction"]).collect()]
+        assert [value is None for value in told] == nulls
+        ours = learner.score(fitted, np.array([[1.0, 2.0, 1.0, 0.0]]))["prediction"][0]
+        assert told[0] == pytest.approx(ours, rel=1e-9)
