@@ -57,7 +57,7 @@ def run(
 ) -> None:
     """Ingest, train, publish, promote and report DEFINITION: the main job.
 
-    DEFINITION is a built-in name (segments), package.module:name, or file.py:name. Every step resumes where an
+    DEFINITION is a built-in name (segments or sales), package.module:name, or file.py:name. Every step resumes where an
     earlier run stopped, and what is unchanged is not sent again. A generation that fails the definition's gate is
     sealed, but not published nor promoted: exit 1.
     """
