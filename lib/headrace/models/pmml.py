@@ -117,7 +117,11 @@ def scaled_fields(parameters: Mapping[str, Any]) -> tuple[list[Element], dict[st
     """The features, and of the fields in scaled units that are derived from them."""
     fields = [finite(name) for name in parameters["features"]]
     each = zip(parameters["features"], parameters["mean"], parameters["scale"], strict=True)
-    return fields, named("scaled_", {name: away(name, mean, scale) for name, mean, scale in each}, fields)
+    return fields, named(
+        "scaled_",
+        {name: away(name, mean, scale) for name, mean, scale in each},
+        [*fields, finite(parameters["target"])],
+    )
 
 
 def finite(name: str) -> Element:
@@ -173,10 +177,12 @@ def classified(
 
     scores: the logarithm of each class's probability, but for a constant that all share.
     """
-    own = named("score_", {str(each): score for each, score in enumerate(scores)}, fields)
-    (greatest,) = best = named("greatest", {"": apply("max", *map(ref, own))}, fields)
+    told = among(target, range(len(scores)), "integer")
+    others = [*fields, told]
+    own = named("score_", {str(each): score for each, score in enumerate(scores)}, others)
+    (greatest,) = best = named("greatest", {"": apply("max", *map(ref, own))}, others)
     # None is above 0, so that no evaluator's exponential overflows, and one is 0.
-    leads = named("lead_", {str(each): apply("-", ref(name), ref(greatest)) for each, name in enumerate(own)}, fields)
+    leads = named("lead_", {str(each): apply("-", ref(name), ref(greatest)) for each, name in enumerate(own)}, others)
     there = apply("and", *(apply("isNotMissing", ref(lead)) for lead in leads))
     # A class that does not lead is missing; `min` ignores what is missing.
     leading = (apply("greaterOrEqual", ref(lead), constant(0)) for lead in leads)
@@ -193,7 +199,7 @@ def classified(
             _with("LocalTransformations", {}, [*derived.values(), *own.values(), *best.values(), *leads.values()]),
             *tables,
         ],
-        among(target, range(len(scores)), "integer"),
+        told,
     )
 
 

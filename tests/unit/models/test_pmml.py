@@ -29,7 +29,7 @@ Made = tuple[Any, dict[str, Any]]
 def events(features: tuple[str, ...], random: np.random.Generator, **more: Any) -> dict[str, Any]:
     wide = len(features)
     spread = {"mean": random.normal(0, 1e3, wide).tolist(), "scale": (10 ** random.uniform(-3, 6, wide)).tolist()}
-    return {"features": list(features), "target": "told", **spread, **more}
+    return {"features": list(features), "target": "lead_0", **spread, **more}
 
 
 def linear(random: np.random.Generator, features: tuple[str, ...] = NAMES) -> Made:
@@ -64,7 +64,7 @@ def counted(random: np.random.Generator, model: str, features: tuple[str, ...] =
     samples[:, -1] %= 3
     counts = learner.contribution({}, samples)
     solved = tables(counts, features, 3, 1.0) if model == "categorical" else weights(counts, features, 3, 1.0, model)
-    return learner, {"features": list(features), "target": "told", "classes": 3, **solved}
+    return learner, {"features": list(features), "target": "score_1", "classes": 3, **solved}
 
 
 EVERY: dict[str, Callable[[np.random.Generator], Made]] = {
