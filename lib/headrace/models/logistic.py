@@ -25,6 +25,7 @@ from headrace.models.expressions import weighted, where_usable
 from headrace.models.learner import Contribution, Fitted, require_finite
 from headrace.models.moments import Floats, averages, gram, rows_counted, squared, sums
 from headrace.models.penalties import lasso_share, require_penalties
+from headrace.models.pmml import Document, added, classified, product, scaled_fields
 from headrace.models.samples import in_order, usable
 from headrace.models.scaling import MAX_CONDITION, conditioned, scaled, scaling, scaling_stages, weighted_sum
 from headrace.models.totals import merged
@@ -97,14 +98,9 @@ class LogisticRegression:
         return 1 if self.classes == 2 else self.classes
 
     def describe(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "features": list(self.features),
-            "ridge": self.ridge,
-            "classes": self.classes,
-            "max_iterations": self.max_iterations,
-            **({"lasso": self.lasso} if self.lasso else {}),
-        }
+        described = {"kind": self.kind, "features": list(self.features), "ridge": self.ridge, "classes": self.classes}
+        own = {"lasso": self.lasso} if self.lasso else {}  # without: earlier generations keep their hash
+        return {**described, "max_iterations": self.max_iterations, **own}
 
     def inputs(self, features: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG002 - it reads events
         return self.features
@@ -208,6 +204,11 @@ class LogisticRegression:
             return where_usable(self.features, told_apart)
 
         return told_sql(self.classes, difference)
+
+    def pmml(self, parameters: Mapping[str, Any]) -> Document:
+        fields, units = scaled_fields(parameters)
+        scores = [added(start, map(product, units, row)) for row, start in zip(*_by_class(parameters), strict=True)]
+        return classified(fields, units, scores, parameters["target"])
 
     def empty(self, parameters: Mapping[str, Any]) -> Contribution:
         return self.contribution(parameters, np.empty((0, len(self.features) + 1)))
