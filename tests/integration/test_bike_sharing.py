@@ -24,7 +24,7 @@ from headrace.definitions import Definition, Field, Schema, Splitting, Stream
 from headrace.models.encoded import Encoded
 from headrace.models.encoding import Bins, Cross, Number, OneHot
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 CATEGORIES = ("season", "mnth", "hr", "weekday", "weathersit")
 NUMBERS = ("yr", "holiday", "workingday", "temp", "atemp", "hum", "windspeed")
 SCHEMA = Schema(
