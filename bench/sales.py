@@ -5,6 +5,7 @@ Held against the minute that was published for as many records by Amazon Machine
 
 from __future__ import annotations
 
+import shutil
 import statistics
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from headrace.batch.predicting import predict_events
 from headrace.batch.train import train
 from headrace.definitions.sales import sales
 from headrace.local.engines import running
-from headrace.local.postgres import DATABASE, USER, password_of
+from headrace.local.postgres import DATABASE, USER, data_folder, password_of
 from headrace.session import open_session
 from headrace.sources.postgres import Server, query_to_parquet
 from headrace.sources.tickit.query import QUERY
@@ -35,6 +36,7 @@ def run(work: Path, _source: Path) -> Iterator[Metric]:
         server = Server(host, int(port), DATABASE, USER, password_of(work / "postgres"))
         load(server)
         query_to_parquet(server, QUERY.format(schema=SCHEMA), source)
+    shutil.rmtree(data_folder((work / "postgres").resolve()))
     spark = open_session(settings, "bench")
     ingest(spark, settings, sales, source, now=datetime.now(UTC))
     generation = train(spark, settings, sales, now=datetime.now(UTC)).generation.manifest.generation
