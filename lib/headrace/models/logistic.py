@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -25,6 +26,7 @@ from headrace.models.expressions import weighted, where_usable
 from headrace.models.learner import Contribution, Fitted, require_finite
 from headrace.models.moments import Floats, averages, gram, rows_counted, squared, sums
 from headrace.models.penalties import lasso_share, require_penalties
+from headrace.models.pmml import Document, added, classified, product, scaled_fields
 from headrace.models.samples import in_order, usable
 from headrace.models.scaling import MAX_CONDITION, conditioned, scaled, scaling, scaling_stages, weighted_sum
 from headrace.models.totals import merged
@@ -209,6 +211,11 @@ class LogisticRegression:
 
         return told_sql(self.classes, difference)
 
+    def pmml(self, parameters: Mapping[str, Any]) -> Document:
+        fields, units = scaled_fields(parameters)
+        scores = [added(start, map(product, units, row)) for row, start in zip(*_by_class(parameters), strict=True)]
+        return classified(fields, units, scores, parameters["target"])
+
     def empty(self, parameters: Mapping[str, Any]) -> Contribution:
         return self.contribution(parameters, np.empty((0, len(self.features) + 1)))
 
@@ -229,7 +236,7 @@ class LogisticRegression:
         missed = own - (target[:, None] == np.arange(self.classes)[-self._rows :])
         gradient = [sums(missed[:, [row]] * inputs) for row in range(self._rows)]
         curvature = []
-        for one, other in _pairs(self._rows):
+        for one, other in combinations_with_replacement(range(self._rows), 2):
             weight = own[:, one] * (1 - own[:, one] if one == other else own[:, other])
             curvature.append(gram(np.sqrt(weight)[:, None] * inputs))
         return {
@@ -268,7 +275,9 @@ class LogisticRegression:
         """The mean log loss's second derivatives, the penalty's among them, by rows of coefficients."""
         wide = len(penalty)
         full = np.zeros((self._rows * wide, self._rows * wide))
-        for (one, other), totals in zip(_pairs(self._rows), whole["curvature"], strict=True):
+        for (one, other), totals in zip(
+            combinations_with_replacement(range(self._rows), 2), whole["curvature"], strict=True
+        ):
             block = squared(totals, wide, n)
             at, across = slice(one * wide, (one + 1) * wide), slice(other * wide, (other + 1) * wide)
             if one == other:
@@ -276,10 +285,6 @@ class LogisticRegression:
             else:
                 full[at, across] = full[across, at] = -block
         return full
-
-
-def _pairs(rows: int) -> Iterator[tuple[int, int]]:
-    return ((one, other) for one in range(rows) for other in range(one, rows))
 
 
 def _by_class(parameters: Mapping[str, Any]) -> tuple[Floats, Floats]:
@@ -292,5 +297,4 @@ def _by_class(parameters: Mapping[str, Any]) -> tuple[Floats, Floats]:
 
 def _scores(parameters: Mapping[str, Any], rows: Floats) -> Floats:
     """samples x classes from scaled samples."""
-    made = [weighted_sum(rows, row, constant) for row, constant in zip(*_by_class(parameters), strict=True)]
-    return np.column_stack(made)
+    return np.column_stack([weighted_sum(rows, row, start) for row, start in zip(*_by_class(parameters), strict=True)])
