@@ -24,6 +24,7 @@ _RETAIL = "online_retail/online-retail-dataset.csv.gz"
 # What each reads in $HEADRACE_DATA.
 BENCHES: dict[str, tuple[str, ...]] = {
     "rfm": (_RETAIL,),
+    "sales": (),
     "publishing": (),
     "guarded": (),
     "starting": (_RETAIL,),
