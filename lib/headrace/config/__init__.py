@@ -1,6 +1,7 @@
 """Configuration: base < environment < --set, typed and validated; the only reader of settings and environment."""
 
 from headrace.config.settings import (
+    CassandraSettings,
     EnginesSettings,
     IngestSettings,
     PublishSettings,
@@ -22,6 +23,7 @@ from headrace.config.variables import (
 )
 
 __all__ = [
+    "CassandraSettings",
     "EnginesSettings",
     "IngestSettings",
     "PublishSettings",

@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from headrace.config import variables
 from headrace.errors import ConfigError, nearest
@@ -99,6 +99,36 @@ class KinesisSettings(_Section):
         return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).isoformat()
 
 
+class CassandraSettings(_Section):
+    hosts: str
+    port: int = Field(ge=1, le=65535)
+    keyspace: str = Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")
+    replication_factor: int = Field(ge=1)
+    local_dc: str
+    tls: bool
+    ca_file: str
+    consistency: Literal["ONE", "LOCAL_ONE", "LOCAL_QUORUM", "QUORUM", "EACH_QUORUM", "ALL"]
+    # After what it is checked against.
+    auth: Literal["none", "password", "sigv4"]
+    username_secret: str
+    password_secret: str
+    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
+    page_size: int = Field(ge=10, le=100_000)
+    write_mb_per_s: float = Field(ge=0)
+    timeout_s: float = Field(gt=0)
+    retry_s: float = Field(ge=0)
+
+    @field_validator("auth")
+    @classmethod
+    def _is_safe(cls, auth: str, info: ValidationInfo) -> str:
+        """Signed requests go over TLS, and Amazon Keyspaces writes at LOCAL_QUORUM alone."""
+        if auth == "sigv4" and not info.data.get("tls"):
+            raise ValueError("cassandra.tls=true with sigv4")
+        if auth == "sigv4" and info.data.get("consistency") != "LOCAL_QUORUM":
+            raise ValueError("cassandra.consistency=LOCAL_QUORUM with sigv4")
+        return auth
+
+
 class StreamSettings(_Section):
     update_interval_s: float = Field(ge=0)
     ingest_interval_s: float = Field(ge=0)
@@ -120,6 +150,7 @@ class Settings(_Section):
     environment: str
     home: Path
     cache: Path
+    source: Literal["files", "cassandra"]
     spark: SparkSettings
     store: StoreSettings
     ingest: IngestSettings
@@ -127,6 +158,7 @@ class Settings(_Section):
     serve: ServeSettings
     kafka: KafkaSettings
     kinesis: KinesisSettings
+    cassandra: CassandraSettings
     stream: StreamSettings
     engines: EnginesSettings
 
@@ -145,6 +177,11 @@ class Settings(_Section):
     @property
     def answers(self) -> Path:
         return self.home / "answers"
+
+    @property
+    def made(self) -> Path:
+        """The record of what was made outside of `home`, and what `headrace cleanup` may drop."""
+        return self.home / "made.json"
 
     @property
     def engine_home(self) -> Path:
