@@ -30,6 +30,7 @@ BENCHES: dict[str, tuple[str, ...]] = {
     "freshness": (),
     "catchup": (),
     "kinesis": (),
+    "cassandra": (_RETAIL,),
     "divergence": FILES,
     "as_of": (),
     "scoring": (),

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
+import pandas as pd
 import pytest
 from cassandra_world import NOW, count_of, purchases, table_settings
 
@@ -26,6 +27,7 @@ from headrace.errors import (
 )
 from headrace.sinks.cassandra import Shape
 from headrace.sources.cassandra import catalog, connected, require_murmur3, required_table, wait_until_active
+from headrace.sources.files import fingerprint, read_events
 from headrace.sources.lake import snapshot
 
 pytestmark = [pytest.mark.spark, pytest.mark.cassandra]
@@ -322,3 +324,36 @@ def test_a_snapshot_says_its_age():
         "1 day",
     ]
     assert replace(taken, rows=2).age(NOW - timedelta(hours=1)) == "0 min"
+
+
+def test_rows_are_explored_within_bounds(spark, tmp_path):
+    from headrace.batch.exploring import explore
+    from headrace.report.exploration import write_exploration
+
+    path = purchases(tmp_path / "sales.csv")
+    schema = SEGMENTS.source.schema
+    lines = pd.read_csv(path, dtype={"InvoiceNo": str, "CustomerID": str})
+    with read_events(spark, fingerprint(path), schema, "invoice_date", arrival_ts=NOW) as decoded:
+        found = explore(decoded.events.select(*schema.names), "online_retail", "a note")
+    assert (found.rows, found.distinct_rows) == (len(lines), len(lines.drop_duplicates()))
+    columns = {column.name: column for column in found.columns}
+    assert {name: columns[name].nulls for name in ("customer_id", "description", "price")} == {
+        "customer_id": lines["CustomerID"].isna().sum(), "description": lines["Description"].isna().sum(), "price": 0,
+    }  # fmt: skip
+    assert columns["invoice"].distinct == lines["InvoiceNo"].nunique()
+    assert columns["price"].quantiles[3] == lines["UnitPrice"].quantile(0.5, interpolation="lower")
+    total = lines["Quantity"] * lines["UnitPrice"]
+    returned = lines["InvoiceNo"].str.contains("C")
+    assert (found.return_lines, found.return_invoices) == (returned.sum(), lines["InvoiceNo"][returned].nunique())
+    assert (found.total, found.return_total) == (pytest.approx(total.sum()), pytest.approx(total[returned].sum()))
+    country, invoice, price = found.rankings
+    assert [(row[0], row[1]) for row in country.rows] == [("UK", len(lines))]
+    by_invoice = total.groupby(lines["InvoiceNo"]).sum().sort_values(ascending=False)
+    assert [row[2] for row in invoice.rows] == pytest.approx(list(by_invoice[:15]))
+    assert (len(invoice.rows), invoice.groups) == (15, lines["InvoiceNo"].nunique())
+    assert float(price.rows[0][0]) == lines["UnitPrice"].max()
+
+    page = write_exploration(tmp_path / "page.html", found).read_text("utf-8")
+    assert page.count("<svg") == 4
+    assert "a note" in page
+    assert "http" not in page.replace("http-equiv", "")

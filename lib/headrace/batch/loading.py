@@ -100,8 +100,8 @@ def load_file(
         _refuse_bad(settings, decoded, file)
         table, _ = ensured_table(settings, cassandra, name, layout.shape, now=now)
         ledger = _Ledger.opened(settings.home / "loads" / f"{table.id}.json", file, cassandra, table)
-        target = table_in(catalog(spark, settings), table)
         with named(settings.cassandra, f"loading {table.full_name}"):
+            target = table_in(spark, catalog(spark, settings), table, settings.cassandra.retry_s)
             before = _write_slices(numbered(decoded.events, layout), target, ledger, decoded, advance)
             in_table = spark.table(target).count()
     _refuse_miscount(ledger, table, in_table, decoded.good)

@@ -17,6 +17,7 @@ from headrace.batch.tables import ensured_table
 from headrace.config import Settings
 from headrace.definitions import Definition
 from headrace.errors import InputError
+from headrace.schemas import Schema
 from headrace.schemas.lake import table_snapshot_path
 from headrace.sinks.cassandra import Shape, write_results
 from headrace.sources.cassandra import (
@@ -28,6 +29,7 @@ from headrace.sources.cassandra import (
     read_table,
     require_murmur3,
     required_table,
+    table_in,
 )
 from headrace.sources.cassandra.refusals import named
 from headrace.sources.files import fingerprint
@@ -93,8 +95,15 @@ def table_of(definition: Definition) -> str:
 
 def checked_table(settings: Settings, cassandra: Cassandra, definition: Definition) -> TableInfo:
     """The table, fit to be read. Raises InputError or SchemaError where it is missing, empty or has other columns."""
-    table = required_table(cassandra, settings.cassandra.keyspace, table_of(definition))
-    columns_of(table, definition.source.schema, (definition.entity,))
+    return readable_table(settings, cassandra, table_of(definition), definition.source.schema, (definition.entity,))
+
+
+def readable_table(
+    settings: Settings, cassandra: Cassandra, name: str, schema: Schema, needed: tuple[str, ...] = ()
+) -> TableInfo:
+    """The table of that name, with those columns and at least one row. Raises as `checked_table` does."""
+    table = required_table(cassandra, settings.cassandra.keyspace, name)
+    columns_of(table, schema, needed)
     if not cassandra.execute(f"SELECT * FROM {table.cql} LIMIT 1"):
         raise InputError(
             f"table {table.full_name} is empty",
@@ -118,7 +127,7 @@ def kept_snapshot(settings: Settings, table: str) -> TableSnapshot | None:
 
 
 def take_snapshot(
-    spark: SparkSession, settings: Settings, definition: Definition, table: TableInfo, *, now: datetime
+    spark: SparkSession, settings: Settings, table: TableInfo, schema: Schema, *, now: datetime
 ) -> TableSnapshot:
     """Read the table whole, in parallel by token ranges, into one file of the lake, in the order of its key."""
     folder = table_snapshot_path(settings.lake, table.full_name)
@@ -127,7 +136,8 @@ def take_snapshot(
     former = kept_snapshot(settings, table.full_name)
     try:
         with named(settings.cassandra, f"reading {table.full_name}"), _microseconds(spark):
-            rows = read_table(spark, catalog(spark, settings), table, definition.source.schema)
+            name = table_in(spark, catalog(spark, settings), table, settings.cassandra.retry_s)
+            rows = read_table(spark, name, table, schema)
             rows.repartition(1).sortWithinPartitions(*table.key).write.parquet(scratch.as_uri())
         snapshot = _kept(folder, scratch, table, former, now)
     finally:
@@ -142,7 +152,7 @@ def landing(
     """The snapshot to land: the one there is, or with `refresh` or without one a new one."""
     found = None if refresh else kept_snapshot(settings, table.full_name)
     was_read = found is None
-    found = found or take_snapshot(spark, settings, definition, table, now=now)
+    found = found or take_snapshot(spark, settings, table, definition.source.schema, now=now)
     logs = landed_logs(spark, settings.lake, definition.source.name) if found.former else []
     at = f"{found.read_at:%Y-%m-%d %H:%M:%SZ}"
     note = (

@@ -20,6 +20,7 @@ _COMMANDS = {
     "run": ("batch", "Ingest, train, publish, promote and report: the main job."),
     "ingest": ("batch", "Land a file's events in the lake; bad rows go to quarantine."),
     "load": ("cassandra", "Load a file into a table of Cassandra or Amazon Keyspaces."),
+    "explore": ("cassandra", "Write a page about a table: counts, nulls, totals, returns, quantiles."),
     "train": ("batch", "Train on one snapshot of the lake and seal a generation."),
     "select": ("selection", "Measure combinations of a learner's settings on held-out samples."),
     "publish": ("batch", "Write a sealed generation to the serving store."),

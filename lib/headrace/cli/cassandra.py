@@ -1,9 +1,9 @@
-"""`headrace load | cleanup`, and the history of a definition from Cassandra."""
+"""`headrace load | explore | cleanup`, and the history of a definition from Cassandra."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,12 +18,13 @@ from headrace.config import Settings
 from headrace.errors import AnswerIsNo
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from headrace.batch.loading import LoadReport
     from headrace.batch.outcome import Outcome
     from headrace.batch.table_source import Landing
     from headrace.definitions import Definition
+    from headrace.schemas import Schema
     from headrace.sources.cassandra import Cassandra, TableInfo
 
 JARS = ("delta", "cassandra-source")
@@ -130,6 +131,63 @@ def _load_text(done: LoadReport, note: str) -> str:
 
 
 @click.command()
+@click.argument("name", metavar="TABLE")
+@click.option("--input", "path", type=click.Path(path_type=Path), help="File of rows instead of the table.")
+@click.option("--refresh", is_flag=True, help="With source=cassandra: read the table anew.")
+@json_option
+@with_settings
+def explore(settings: Settings, name: str, path: Path | None, refresh: bool, as_json: bool) -> None:
+    """Write a page about TABLE (online_retail): counts, nulls, distinct values, totals, returns, quantiles.
+
+    With --set source=cassandra it looks at the snapshot of the table in the lake, and takes one where there is none;
+    else at the file that `run` would take.
+    """
+    from headrace.batch.exploring import explore as look_through
+    from headrace.batch.loading import layout_of
+    from headrace.report.exploration import write_exploration
+
+    layout = layout_of(name)
+    say = say_steps(as_json)
+    with _rows_of(settings, name, layout.schema, path, say, refresh=refresh) as (rows, note):
+        facts = look_through(rows.select(*layout.schema.names), name, note)
+    page = write_exploration(settings.reports / f"{name}-explored.html", facts)
+    told = f"{facts.rows:,} rows, {facts.distinct_rows:,} of them distinct; {facts.return_lines:,} lines are returns"
+    show(as_json, {**asdict(facts), "report": str(page)}, lambda: f"{name}: {told}\nreport: {page}")
+
+
+@contextmanager
+def _rows_of(
+    settings: Settings, name: str, schema: Schema, path: Path | None, say: Callable[[str], None], *, refresh: bool
+) -> Iterator[tuple[DataFrame, str]]:
+    """The rows to look through, and where they are from."""
+    from headrace.sources.files import fingerprint, read_events, spark_path
+    from headrace.sources.online_retail import find
+
+    if settings.source != "cassandra" or path is not None:
+        found = find(path, settings)
+        with (
+            opened_spark(settings, f"explore {name}", say) as spark,
+            read_events(spark, fingerprint(found.path), schema, "invoice_date", arrival_ts=now()) as decoded,
+        ):
+            yield decoded.events, found.note or found.path.name
+        return
+    from headrace.batch.table_source import kept_snapshot, readable_table, take_snapshot
+    from headrace.schemas.lake import table_snapshot_path
+    from headrace.sources.cassandra import connected
+
+    full_name = f"{settings.cassandra.keyspace}.{name}"
+    held = None if refresh else kept_snapshot(settings, full_name)
+    with ExitStack() as opened:
+        if held is None:
+            cassandra = opened.enter_context(connected(settings))
+            table = readable_table(settings, cassandra, name, schema)
+        spark = opened.enter_context(opened_spark(settings, f"explore {name}", say, JARS))
+        held = held or take_snapshot(spark, settings, table, schema, now=now())
+        file = table_snapshot_path(settings.lake, full_name) / held.file
+        yield spark.read.parquet(spark_path(file)), f"{full_name} as it was read at {held.read_at:%Y-%m-%d %H:%M:%SZ}"
+
+
+@click.command()
 @click.option("--yes", is_flag=True, help="Drop without asking.")
 @json_option
 @with_settings
@@ -139,8 +197,6 @@ def cleanup(settings: Settings, yes: bool, as_json: bool) -> None:
     Nothing else is dropped: neither a table of the same name that somebody else made since, nor a keyspace that holds
     other tables. With --json and without --yes it only lists.
     """
-    from contextlib import ExitStack
-
     from headrace.batch.cleaning import drop, needs_cassandra, planned
     from headrace.sources.cassandra import connected
 

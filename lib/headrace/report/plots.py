@@ -6,7 +6,7 @@ import io
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -91,6 +91,12 @@ def ranked(title: str, unit: str, points: Sequence[Point], caption: str) -> Plot
         axes.grid(axis="x")
         axes.tick_params(length=0)
         return Plot(title, _svg(figure, title), caption)
+
+
+def counted(title: str, unit: str, counts: Mapping[str, int], caption: str = "") -> Plot:
+    """A bar with its number for each label, the first on top."""
+    with _styled():
+        return Plot(title, _bars(list(counts), list(counts.values()), unit), caption)
 
 
 @contextmanager
