@@ -17,6 +17,7 @@ from headrace.schemas import Schema
 from headrace.sinks.cassandra import Shape, append, cql_type
 from headrace.sources.cassandra import Cassandra, TableInfo, catalog, require_murmur3, table_in
 from headrace.sources.cassandra.refusals import named
+from headrace.sources.decoded import held_in_memory
 from headrace.sources.files import FileFingerprint, fingerprint, read_events
 from headrace.transforms.retail import PURCHASE
 
@@ -133,7 +134,7 @@ def _write_slices(
     from pyspark.sql import functions as F
 
     before = 0
-    held = rows.persist()
+    held = held_in_memory(rows.sparkSession, rows)
     try:
         for first in range(0, decoded.rows + decoded.blank, SLICE_ROWS):
             here = held.where((F.col("_position") >= first) & (F.col("_position") < first + SLICE_ROWS))

@@ -138,7 +138,8 @@ def take_snapshot(
         with named(settings.cassandra, f"reading {table.full_name}"), _microseconds(spark):
             name = table_in(spark, catalog(spark, settings), table, settings.cassandra.retry_s)
             rows = read_table(spark, name, table, schema)
-            rows.repartition(1).sortWithinPartitions(*table.key).write.parquet(scratch.as_uri())
+            in_order = rows.repartition(1).sortWithinPartitions(*table.key)
+            in_order.select(*columns_of(table, schema)).write.parquet(scratch.as_uri())
         snapshot = _kept(folder, scratch, table, former, now)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
