@@ -34,9 +34,13 @@ REGIONS = ("us-east-1", "us-west-2", "eu-west-1")
 
 @dataclass
 class Endpoint:
-    """What it accepts from now on. denied: statements that are not allowed. overloaded: how many are turned away."""
+    """What it accepts from now on. denied: statements that are not allowed. overloaded: how many are turned away.
+
+    signs: whether it asks for SigV4 at all.
+    """
 
     keys: list[ReadOnlyCredentials]
+    signs: bool = True
     region: str = "us-east-1"
     expired: set[str] = field(default_factory=set)
     denied: str = r"(?!)"
@@ -100,6 +104,9 @@ class Endpoint:
         while True:
             head, body = await _frame(reader)
             stream, opcode = head[2:4], head[4]
+            if opcode == STARTUP and not self.signs:
+                far_writer.write(head + body)
+                return
             if opcode == STARTUP:
                 startup = head + body
                 name = b"com.amazonaws.cassandra.auth.KeyspacesAuthenticator"

@@ -6,13 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
-from cassandra_world import NOW, table_settings
+from cassandra_world import NOW, count_of, purchases, table_settings
 from keyspaces_endpoint import Endpoint, authority, keyspaces
 
+from headrace.batch.loading import load_file
 from headrace.batch.tables import ensured_table
+from headrace.config import load
 from headrace.errors import AccessRefused, DatabaseUnavailable, HeadraceError
 from headrace.sinks.cassandra import Shape, write_results
-from headrace.sources.cassandra import Cassandra, required_table
+from headrace.sources.cassandra import Cassandra, catalog, connected, required_table, table_in
+from headrace.sources.cassandra.refusals import named
 
 pytestmark = pytest.mark.cassandra
 
@@ -167,3 +170,34 @@ def test_a_plain_port_is_no_tls(cassandra, settings):
     port = int(cassandra.rpartition(":")[2])
     with pytest.raises(HeadraceError, match=r"speaks no TLS|did not answer"):
         opened(settings, port=port, retry_s=0.2)
+
+
+@pytest.mark.spark
+def test_spark_reads_and_writes_over_tls_and_checks_the_certificate(spark, cassandra, settings, authorities, tmp_path):
+    """The Java driver's own file: authority and host name. Without SigV4, for which Spark needs the plugin's jar."""
+    plain = [f"cassandra.keyspace={settings.cassandra.keyspace}", "cassandra.hosts=localhost", "cassandra.tls=true"]
+
+    def over(name: str, port: int):
+        ca_file = f"cassandra.ca_file={authorities[name][0]}"
+        return load([f"home={settings.home}", *plain, f"cassandra.port={port}", ca_file, "cassandra.retry_s=5"])
+
+    path = purchases(tmp_path / "sales.csv", 12)
+    with keyspaces(cassandra, Endpoint([], signs=False), authorities["right"][1]) as running:
+        right = over("right", running.port)
+        with connected(right) as opened:
+            done = load_file(spark, right, opened, "online_retail", path, now=NOW)
+            assert done.in_table == count_of(path)
+            table = required_table(opened, right.cassandra.keyspace, "online_retail")
+        wrong = over("other", running.port)
+        with (
+            pytest.raises(AccessRefused, match="not signed by an authority that is trusted"),
+            named(wrong.cassandra, "reading"),
+        ):
+            table_in(spark, catalog(spark, wrong), table, 5)
+    with keyspaces(cassandra, Endpoint([], signs=False), authorities["named"][1]) as elsewhere:
+        other = over("named", elsewhere.port)
+        with (
+            pytest.raises(AccessRefused, match="certificate is for another host name"),
+            named(other.cassandra, "reading"),
+        ):
+            table_in(spark, catalog(spark, other), table, 5)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from headrace.schemas import Schema
     from headrace.sources.cassandra import Cassandra, TableInfo
 
-JARS = ("delta", "cassandra-source")
+_DELTA = ("delta",)
 
 
 @dataclass
@@ -86,7 +86,12 @@ def table_history(
 
 def jars_of(table: TableHistory | None) -> tuple[str, ...]:
     """The jars that a session needs to land that history."""
-    return JARS if table else JARS[:1]
+    return _jars(table.settings) if table else _DELTA
+
+
+def _jars(settings: Settings) -> tuple[str, ...]:
+    signing = ("keyspaces-source",) if settings.cassandra.auth == "sigv4" else ()
+    return (*_DELTA, "cassandra-source", *signing)
 
 
 @click.command()
@@ -115,7 +120,7 @@ def load(settings: Settings, name: str, path: Path | None, as_json: bool, **_: s
     found = find(path, settings)
     rows = fingerprint(found.path).lines or None
     say = say_steps(as_json)
-    with connected(settings) as cassandra, opened_spark(settings, f"load {name}", say, JARS) as spark:
+    with connected(settings) as cassandra, opened_spark(settings, f"load {name}", say, _jars(settings)) as spark:
         text = f"loading {settings.cassandra.keyspace}.{name}"
         with shown(text, rows, "rows", wanted=not as_json) as advance:
             done = load_file(spark, settings, cassandra, name, found.path, now=now(), advance=advance)
@@ -181,7 +186,7 @@ def _rows_of(
         if held is None:
             cassandra = opened.enter_context(connected(settings))
             table = readable_table(settings, cassandra, name, schema)
-        spark = opened.enter_context(opened_spark(settings, f"explore {name}", say, JARS))
+        spark = opened.enter_context(opened_spark(settings, f"explore {name}", say, _jars(settings)))
         held = held or take_snapshot(spark, settings, table, schema, now=now())
         file = table_snapshot_path(settings.lake, full_name) / held.file
         yield spark.read.parquet(spark_path(file)), f"{full_name} as it was read at {held.read_at:%Y-%m-%d %H:%M:%SZ}"

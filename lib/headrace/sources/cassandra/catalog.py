@@ -20,7 +20,6 @@ from headrace.local.java import find_java
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-JARS = "cassandra-source"
 _CLASS = "com.datastax.spark.connector.datasource.CassandraCatalog"
 # Rows of one unlogged batch; all of one partition, so that one replica set takes it. Amazon Keyspaces allows 30.
 _BATCH_ROWS = 10
@@ -114,6 +113,8 @@ def driver_profile(
     advanced: dict[str, object] = {
         # Names are resolved anew at each connection, and given to the certificate check as they were configured.
         "resolve-contact-points": False,
+        # What Amazon Keyspaces speaks; Cassandra 5 does too.
+        "protocol": {"version": "V4"},
         "connection": {"connect-timeout": timeout, "init-query-timeout": timeout},
         "control-connection": {"timeout": timeout},
     }
