@@ -31,13 +31,9 @@ class Cassandra:
         self.settings = settings
         self.hosts, self.port = tuple(hosts), port
         self._prepared: dict[str, Any] = {}
-        self._cluster = _cluster(settings, self.hosts, port, credentials)
-        try:
-            with named(settings, f"connecting to {self.address}"):
-                self._session = self._retried(self._cluster.connect)
-        except BaseException:
-            self._cluster.shutdown()
-            raise
+        self._credentials = credentials
+        with named(settings, f"connecting to {self.address}"):
+            self._cluster, self._session = self._retried(self._connected)
 
     @property
     def address(self) -> str:
@@ -67,6 +63,15 @@ class Cassandra:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _connected(self) -> tuple[Any, Any]:
+        """A cluster and its session; a cluster that could not connect is of no use any more."""
+        cluster = _cluster(self.settings, self.hosts, self.port, self._credentials)
+        try:
+            return cluster, cluster.connect()
+        except BaseException:
+            cluster.shutdown()
+            raise
 
     def _once(self, statement: str, values: Sequence[Any], idempotent: bool) -> list[Any]:
         if not values:
