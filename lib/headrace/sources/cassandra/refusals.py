@@ -16,7 +16,8 @@ _PASSING = re.compile(
     r"NoHostAvailable|OperationTimedOut|ReadTimeout|WriteTimeout|Unavailable|Overloaded|RequestThrottled|RateLimit"
     r"|ConnectionShutdown|ConnectionException|ConnectionBusy|NoConnectionsAvailable|AllNodesFailed|DriverTimeout"
     r"|NoNodeAvailable|HeartbeatException|ClosedConnection|Could not open native connection|Connection refused"
-    r"|Failed to open native connection|Failed to write statements|Missing control node|tried for the query failed"
+    r"|Failed to open native connection|Failed to write statements|Missing control node|Control channel not available"
+    r"|tried for the query failed"
     r"|ReadFailure|WriteFailure|IsBootstrapping|ServerError|ExhaustedRetries"
 )
 
