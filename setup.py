@@ -50,6 +50,8 @@ DEV = [
     "cyclonedx-python-lib>=9",
     "pip-audit>=2.7",
     "playwright>=1.49",
+    # Another tool that scores PMML (PMML4S in Java, Apache 2.0).
+    "pypmml>=1.5",
     "pytest-xdist>=3.6",
     "schemathesis>=4",
     "scikit-learn>=1.5",

@@ -59,7 +59,7 @@ def learned(**changes: Any) -> dict[str, Any]:
     info = ledger_info(1)
     return {
         "description": {**info["description"], "learner": LEARNER.describe()},
-        "theta": {**info["theta"], "learner": FITTED},
+        "theta": {**info["theta"], "learner": FITTED, "ranges": {"temperature": [0.0, 20.0], "wind": [3.0, 7.0]}},
         **changes,
     }
 

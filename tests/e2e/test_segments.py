@@ -11,9 +11,11 @@ from typing import Any
 import pandas as pd
 import pytest
 from online_retail_facts import SEGMENT_COUNTS, rfm_by_pandas
+from pmml_evaluator import evaluated
 
 from headrace import config
 from headrace.local.endpoints import store_endpoint
+from headrace.registry import Registry
 from headrace.stores import open_store
 from headrace.stores.port import Version, Write
 
@@ -113,6 +115,19 @@ def test_verify_finds_nothing_then_finds_what_was_tampered_with(shell: Shell, se
         store.close()
     assert (found["mismatched"], found["missing"], found["extra"]) == (1, 1, 1)
     assert {example["entity"] for example in found["examples"]} == {"17850", "13047", "intruder"}
+
+
+def test_another_tool_gives_every_customer_the_served_cluster(
+    shell: Shell, served: dict[str, Any], tmp_path: Path
+) -> None:
+    number = str(served["generation"])
+    shell.run("export", "segments", "-g", number, "--out", str(tmp_path / "segments.pmml"))
+    state = Registry(shell.home / "registry").load("segments", served["generation"]).state_path
+    rows = pd.read_parquet(state)
+    features = [[float(one[name]) for name in ("recency", "frequency", "monetary")] for one in rows["features"]]
+    told = evaluated((tmp_path / "segments.pmml").read_bytes(), features)
+    assert [one["cluster"] for one in told] == [one["cluster"] for one in rows["prediction"]]
+    assert len(told) == served["entities"]
 
 
 def _read(shell: Shell, customers: list[str]) -> dict[str, Any]:

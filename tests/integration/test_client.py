@@ -83,6 +83,9 @@ def test_records_are_scored(kind: Any, url: str, fragile: Fragile) -> None:
     for parameters in ("live", "fitted"):
         expected = lookups.scorer("rides", live=parameters == "live").predict(records, now=NOW)
         assert kind(url, token=TOKEN).predict("rides", records, parameters=parameters) == expected
+    found = kind(url, token=TOKEN).predict("rides", [*records, {}], entities=["e0", "e1", "nobody"])
+    assert (found.predictions[:2], found.predictions[2]) == (expected.predictions, None)
+    assert found.missing == ("nobody",)
 
 
 @KINDS

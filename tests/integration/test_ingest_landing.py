@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -14,9 +15,10 @@ from headrace import Count, Definition, Field, Schema, Stream, Vector
 from headrace.batch.ingest import ingest
 from headrace.errors import ConfigError, InputError, OverlapError, SchemaError
 from headrace.schemas.lake import events_path, quarantine_path
-from headrace.sinks.lake import append_file
+from headrace.sinks.lake import append_file, writer
 from headrace.sources.files import fingerprint, read_events
 from headrace.sources.lake import latest_version, quarantine_counts, snapshot
+from headrace.sources.payloads import decode, good
 
 pytestmark = pytest.mark.spark
 
@@ -258,6 +260,33 @@ def test_any_other_change_of_columns_is_refused_before_a_write(spark, headrace_s
     with pytest.raises(SchemaError, match=message):
         ingest(spark, settings, changed, path, now=NOW)
     assert latest_version(spark, events_path(settings.lake, "visits")) == 0
+
+
+def test_files_are_replaced_beside_a_stream_whose_places_are_counted(spark, headrace_settings, tmp_path):
+    settings = headrace_settings("ingest.max_quarantine_share=0.1")
+    sent = [json.dumps({"who": f"u{n}", "at": f"2024-03-0{n + 1}", "amount": n}).encode() for n in range(3)]
+    records = spark.createDataFrame(
+        [(value, 0, n, NOW, str(10**20 + n)) for n, value in enumerate(sent)],
+        "value binary, partition int, offset bigint, timestamp timestamp, sequence string",
+    )
+    decoded = decode(
+        records, Schema(FIELDS), "at", payload="json", incarnation="life", source="visits", max_ahead_s=600
+    )
+    path = events_path(settings.lake, "visits")
+    writer(good(decoded)).mode("append").save(str(path))
+
+    def rows() -> list[tuple[str, int, str | None]]:
+        table = spark.read.format("delta").load(str(path))
+        return sorted((row["_source"], row["_position"], row["_sequence"]) for row in table.collect())
+
+    live = [("visits", n, str(10**20 + n)) for n in range(3)]
+    ingest(spark, settings, definition(), csv_file(tmp_path, "a.csv", rows_on(1, bad=1)), now=NOW)
+    assert rows() == [*(("a.csv", n, None) for n in range(40)), *live]
+    wider = definition(*FIELDS, Field("channel", "string"))
+    other = csv_file(tmp_path, "b.csv", [f"{row},web" for row in rows_on(1, good=9)], "who,at,amount,channel")
+    assert ingest(spark, settings, wider, other, now=NOW, replace=True).landed == 9
+    assert rows() == [*(("b.csv", n, None) for n in range(9)), *live]
+    assert quarantined(spark, settings) == []
 
 
 def test_contradictory_wishes_are_refused(spark, headrace_settings, tmp_path):

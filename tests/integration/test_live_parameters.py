@@ -169,6 +169,9 @@ def test_a_line_that_the_lake_has_no_samples_for_is_found(rides: Place, tmp_path
     scorer = Lookups(rides.store, 0, now).scorer("taps")
     assert (scorer.parameters, scorer.vector.to_json()) == (theta, manifest.cut)
     some = np.array([[row["y"], row["x"]] for row in events(300, seed=1)])
+    trained = (some[:, 0].min(), some[:, 0].max())
+    beyond = scorer.predict([{"y": trained[0]}, {"y": trained[1] + 1.0}], now=now()).outside
+    assert [(one.record, one.field, one.trained) for one in beyond] == [(1, "y", trained)]
     assert LEARNER.contribution(theta, some) == theta["contribution"]
     told = scorer.predict([{"y": 0.25}], now=now()).predictions[0]["prediction"]
     assert told == pytest.approx(np.polyval(np.polyfit(some[:, 0], some[:, 1], 1), 0.25), rel=0.05)

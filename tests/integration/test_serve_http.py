@@ -14,7 +14,9 @@ from published import NOW, learned, promote, publish, version
 from served import AUTHORIZED, ENTITIES, TOKEN, batch, filled, get, problem_of, serving
 
 from headrace.config import load
+from headrace.definitions.finish import outputs_json
 from headrace.serving.api import create_app
+from headrace.stores.port import Version
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +163,9 @@ def test_a_wrong_method_is_told_the_right_one(url: str, method: str, path: str, 
 @pytest.fixture(scope="module")
 def scoring_url() -> Iterator[str]:
     store = filled()
-    publish(store, "rides", 1, {"a": version(1, 1)}, **learned())
+    cities = {"oslo": {"temperature": 20, "wind": 3.0}, "bergen": {"temperature": 10, "wind": None}}
+    versions = {city: Version(b"{}", outputs_json(features, {})) for city, features in cities.items()}
+    publish(store, "rides", 1, versions, **learned())
     promote(store, "rides", 1)
     publish(store, "plain", 1, {"a": version(1, 1)})
     promote(store, "plain", 1)
@@ -186,12 +190,31 @@ def test_records_are_scored(scoring_url: str) -> None:
         "as_of": "2026-03-01T11:00:00Z",
         "age_s": 3600.0,
         "stale": False,
+        "outside": [],
+        "missing": [],
     }
+
+
+def test_features_by_key_complete_what_a_record_leaves_out(scoring_url: str) -> None:
+    told = predict(scoring_url, "rides", {"entities": ["oslo", "nobody", "oslo"]}).json()
+    assert (told["predictions"], told["missing"]) == ([{"prediction": 175.0}, None, {"prediction": 175.0}], ["nobody"])
+    records = [{"temperature": 10}, {"wind": 30}]
+    told = predict(scoring_url, "rides", {"entities": ["oslo", "oslo"], "records": records}).json()
+    explicit = predict(
+        scoring_url, "rides", {"records": [{"temperature": 10, "wind": 3}, {"temperature": 20, "wind": 30}]}
+    )
+    assert told == explicit.json()
+    assert told["outside"] == [{"record": 1, "field": "wind", "found": 30.0, "trained": [3.0, 7.0]}]
 
 
 @pytest.mark.parametrize(
     ("definition", "body", "status", "words"),
     [
+        ("rides", {}, 422, "needs records, entities or both"),
+        ("rides", {"records": [{"wind": 1}] * 2, "entities": ["oslo"]}, 422, "2 records and 1 entities"),
+        ("rides", {"entities": ["oslo"] * 101}, 422, "100"),
+        ("rides", {"entities": ["bergen"]}, 422, "'wind'"),
+        ("rides", {"entities": ["oslo"], "records": [{"wnd": 1}]}, 422, "'wnd'"),
         ("rides", {"records": [{"temperature": 20}]}, 422, "'wind'"),
         ("rides", {"records": [{"temperature": 20, "wind": 3}], "parameters": "best"}, 422, "live"),
         ("rides", {"records": [3]}, 422, "records"),

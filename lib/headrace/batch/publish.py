@@ -120,7 +120,8 @@ def _entry(generation: Generation, base: Generation | None) -> LedgerEntry:
         "max_age_s": manifest.max_age_s,
         "clock": manifest.clock,
         "description": generation.description(),
-        "theta": {name: theta[name] for name in ("reference", "zone", "types", "learner")},
+        # What a reader scores by; generations of an earlier version tell no ranges.
+        "theta": {name: theta.get(name) for name in ("reference", "zone", "types", "learner", "ranges")},
         **({"gate": manifest.gate} if manifest.gate is not None else {}),
     }
     return LedgerEntry(

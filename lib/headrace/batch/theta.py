@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.definitions import Definition
 from headrace.models.learner import Fitted
+from headrace.models.samples import ranges
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -31,7 +32,7 @@ def fitted(
     events: DataFrame,
     base: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], Fitted | None]:
-    """Theta with the learner's and the derivation's parameters, and the fitted learner.
+    """Theta with the learner's and the derivation's parameters, the ranges of its inputs, and the fitted learner.
 
     features: entity and one finished column a feature, read more than once. events: the prepared events, read for
     a learner whose samples they are. base: the champion's theta, whose labels a learner keeps.
@@ -44,10 +45,13 @@ def fitted(
             samples = events.select(*definition.sample_columns).persist()
             try:
                 learned = definition.learner.fit(samples, definition.sample_columns, kept)
+                made["ranges"] = ranges(samples, definition.learner.inputs(()))
             finally:
                 samples.unpersist(blocking=True)
         else:
-            learned = definition.learner.fit(features, tuple(definition.features), kept)
+            names = tuple(definition.features)
+            learned = definition.learner.fit(features, names, kept)
+            made["ranges"] = ranges(features, definition.learner.inputs(names))
         made["learner"] = learned.parameters
     if definition.derive is not None:
         made["derive"] = definition.derive.fit(features)

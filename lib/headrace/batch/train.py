@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import headrace
 from headrace.algebra import explain_overflow, states_by_entity
@@ -21,6 +21,7 @@ from headrace.definitions import Definition
 from headrace.definitions.archive import definition_sha256, describe
 from headrace.definitions.events import prepared
 from headrace.errors import InputError
+from headrace.evaluate.gate import Verdict
 from headrace.registry import Draft, Generation, Manifest, Registry
 from headrace.registry.generations import DESCRIPTION, MODEL, STATE, THETA
 from headrace.sources.lake import Snapshot, snapshot
@@ -95,16 +96,18 @@ def named_bounds() -> Iterator[None]:
         raise explained from error
 
 
-def _fit_and_seal(
-    settings: Settings,
-    definition: Definition,
-    seen: Snapshot,
-    draft: Draft,
-    *,
-    base: Generation | None,
-    print_of: str,
-    now: datetime,
-) -> Generation:
+@dataclass(frozen=True)
+class _Fit:
+    """What was found out while a draft's files were written, for its manifest."""
+
+    types: dict[str, str]
+    entities: int
+    metrics: dict[str, Any]
+    verdict: Verdict | None
+
+
+def _fit(definition: Definition, seen: Snapshot, draft: Draft, base: Generation | None) -> _Fit:
+    """Fit, and write everything of the generation but its manifest."""
     states, types = countable_states(definition, seen.events)
     states = states.persist()
     theta = unfitted(definition, types, seen.latest_event)
@@ -125,6 +128,20 @@ def _fit_and_seal(
     finally:
         features.unpersist(blocking=True)
         states.unpersist(blocking=True)
+    return _Fit(types, entities, {**(learned.metrics if learned else {}), **held_out}, verdict)
+
+
+def _fit_and_seal(
+    settings: Settings,
+    definition: Definition,
+    seen: Snapshot,
+    draft: Draft,
+    *,
+    base: Generation | None,
+    print_of: str,
+    now: datetime,
+) -> Generation:
+    fit = _fit(definition, seen, draft, base)
 
     def facts(files: dict[str, str]) -> Manifest:
         return Manifest(
@@ -138,16 +155,16 @@ def _fit_and_seal(
             reference=definition.clock.reference(seen.latest_event),
             clock=definition.clock.kind,
             max_age_s=definition.max_age.total_seconds() if definition.max_age else None,
-            types=types,
+            types=fit.types,
             schema_sha256=definition.source.schema.sha256,
             definition_sha256=definition_sha256(definition),
             code_version=headrace.__version__,
             seed=getattr(definition.learner, "seed", None),
             fingerprint=print_of,
             rows=seen.rows,
-            entities=entities,
-            metrics={**(learned.metrics if learned else {}), **held_out},
-            gate=verdict.to_json() if verdict else None,
+            entities=fit.entities,
+            metrics=fit.metrics,
+            gate=fit.verdict.to_json() if fit.verdict else None,
             settings=redacted(settings),
             created_at=now,
             files=files,

@@ -33,6 +33,7 @@ _COMMANDS = {
     "purge": ("champion", "Remove versions that no champion, challenger or rollback can reach."),
     "verify": ("batch", "Recompute what is served; report mismatched, missing and extra keys."),
     "generations": ("champion", "List sealed generations and where each stands in the store."),
+    "export": ("export", "Write a sealed generation's model as PMML, which other tools score."),
     "compact": ("maintenance", "Merge small files of a stream's tables in the lake."),
     "vacuum": ("maintenance", "Remove files of the lake that no retained generation reads."),
     "index": ("maintenance", "Keep events found by entity, for answers as of a past instant."),

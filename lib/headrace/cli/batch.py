@@ -164,7 +164,7 @@ def publish(settings: Settings, definition: str, generation: int | None, as_json
 
     name = name_of(definition)
     registry = Registry(settings.registry)
-    chosen = registry.load(name, generation or max(registry.sealed(name), default=0))
+    chosen = registry.load(name, generation or registry.newest(name))
     say = say_steps(as_json)
     with opened_spark(settings, f"publish {name}", say) as spark:
         done = publish_on_base(spark, settings, chosen, owner=owner_name(), endpoint=store_endpoint(settings), say=say)

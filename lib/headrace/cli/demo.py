@@ -67,51 +67,20 @@ def _run(
     live: Path,
     say: Callable[[str], None],
 ) -> None:
-    from headrace.batch.lease import owner_name
-    from headrace.batch.run import run
     from headrace.serving.lookup import Lookups
     from headrace.sources.files import fingerprint
     from headrace.sources.kafka import Broker
-    from headrace.speed.driver import Driver
-    from headrace.speed.metrics import Metrics
     from headrace.speed.replay import Selection, replay
-    from headrace.stores import Opening
-
-    opening = Opening(settings.store, settings.store.endpoint, settings.publish.retry_s)
-
-    def generation(source: Path | None) -> int:
-        again, own = source is None, owner_name()
-        ran = run(
-            spark,
-            settings,
-            definition,
-            source,
-            owner=own,
-            say=say,
-            promote=promoting(settings, definition.name),
-            retrain=again,
-        )
-        return ran.after.generation
 
     with opened_store(settings) as store, Broker(settings.kafka, settings.kafka.bootstrap) as broker:
         if not store.champion(definition.name).generation:
             say(f"history: purchases before {LIVE_FROM:%Y-%m-%d}")
-            generation(history)
+            _champion(spark, settings, definition, history, say)
         lookups = Lookups(store, 0, now)
         broker.create(definition.source.name, _PARTITIONS)
         watched = _first_entities(definition, live)
         _show(lookups, definition, watched, "before the stream")
-        driver = Driver(
-            spark,
-            settings,
-            definition,
-            opening,
-            settings.kafka.bootstrap,
-            owner=owner_name(),
-            clock=now,
-            say=say,
-            metrics=Metrics(definition.name, definition.source.name),
-        )
+        driver = _driver(spark, settings, definition, say)
         broken_off = threading.Event()
         with _running(driver), ThreadPoolExecutor(1) as other, _at_last(broken_off):
             sending = other.submit(
@@ -128,13 +97,52 @@ def _run(
                 progress=False,
             )
             say(f"replaying purchases from {LIVE_FROM:%Y-%m-%d} on, {_RATE:,.0f} a second; training meanwhile")
-            taken = generation(None)
+            taken = _champion(spark, settings, definition, None, say)
             _show(lookups, definition, watched, f"generation {taken} took over, purchases still coming in")
             sent = sending.result()
             say(f"{sent.sent:,} purchases were sent now, {sent.before:,} by earlier runs")
         say("counting what is left")
         driver.run(threading.Event(), only=None, until_idle=True)
         _show(lookups, definition, watched, "after the last purchase")
+
+
+def _champion(
+    spark: SparkSession, settings: Settings, definition: Definition, source: Path | None, say: Callable[[str], None]
+) -> int:
+    """The new champion's number: trained on the source, or anew on what the lake holds by now."""
+    from headrace.batch.lease import owner_name
+    from headrace.batch.run import run
+
+    ran = run(
+        spark,
+        settings,
+        definition,
+        source,
+        owner=owner_name(),
+        say=say,
+        promote=promoting(settings, definition.name),
+        retrain=source is None,
+    )
+    return ran.after.generation
+
+
+def _driver(spark: SparkSession, settings: Settings, definition: Definition, say: Callable[[str], None]) -> Driver:
+    from headrace.batch.lease import owner_name
+    from headrace.speed.driver import Driver
+    from headrace.speed.metrics import Metrics
+    from headrace.stores import Opening
+
+    return Driver(
+        spark,
+        settings,
+        definition,
+        Opening(settings.store, settings.store.endpoint, settings.publish.retry_s),
+        settings.kafka.bootstrap,
+        owner=owner_name(),
+        clock=now,
+        say=say,
+        metrics=Metrics(definition.name, definition.source.name),
+    )
 
 
 def _apart(settings: Settings) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from headrace.definitions import Definition
     from headrace.stores.port import Champion, Store
+
+log = logging.getLogger(__name__)
 
 
 def load(name: str) -> Definition:
@@ -94,9 +97,21 @@ def promoting(settings: Settings, name: str, *, force: bool = False) -> Callable
 
 
 def note_flip(settings: Settings, store: Store, name: str, champion: Champion) -> None:
-    """Have the lake know from when on readers see the champion."""
+    """Have the lake know from when on readers see the champion; where it cannot be written to, warn: they do see it."""
     from headrace.registry.timeline import Timeline, flip
 
     entries = (entry for entry in store.ledger(name) if entry.generation == champion.generation)
     for entry in entries:
-        Timeline(settings.lake, name).flipped(flip(entry, now()))
+        try:
+            Timeline(settings.lake, name).flipped(flip(entry, now()))
+        except OSError as error:
+            log.warning(
+                "generation %d is the champion of %s, but the lake does not know from when on: %s; answers as of a "
+                "past instant are the former champion's until, with a lake that can be written to: "
+                "headrace promote %s -g %d",
+                champion.generation,
+                name,
+                error,
+                name,
+                champion.generation,
+            )

@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 definition_argument = click.argument("definition", metavar="DEFINITION")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 generation_option = click.option(
-    "--generation", "-g", type=int, metavar="N", help="Which generation [default: the newest sealed]."
+    "--generation", "-g", type=click.IntRange(1), metavar="N", help="Which generation [default: the newest sealed]."
 )
 force_option = click.option(
     "--force", is_flag=True, help="Promote although the generation fails its gate; says by how much."

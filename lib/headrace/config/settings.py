@@ -63,6 +63,7 @@ class ServeSettings(_Section):
     view_refresh_s: float = Field(ge=0)
     view_max_age_s: float = Field(ge=0)
     logged_share: float = Field(ge=0, le=1)
+    shadow_share: float = Field(ge=0, le=1)
     past: list[str]
     watch_s: float = Field(ge=0)
 

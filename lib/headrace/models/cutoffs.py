@@ -13,6 +13,7 @@ from headrace.errors import DefinitionError
 from headrace.models.expressions import column, literal, number, where_usable
 from headrace.models.learner import Contribution, Fitted, declared, require_finite
 from headrace.models.moments import centred, no_products, products, rows_counted
+from headrace.models.pmml import Document, away, finite, flagged
 from headrace.models.samples import in_order
 from headrace.models.scaling import constant, scaled, scaling
 from headrace.models.totals import merged
@@ -113,6 +114,11 @@ class CutOffs:
         beyond = " OR ".join(f"{each} > {literal(self.k)}" for each in away)
         told = [where_usable(self.features, each) for each in (*away, beyond)]
         return dict(zip(self.outputs, told, strict=True))
+
+    def pmml(self, parameters: Mapping[str, Any]) -> Document:
+        each = zip(self.features, parameters["center"], parameters["spread"], strict=True)
+        deviations = {name: away(name, center, spread) for name, center, spread in each}
+        return flagged([finite(name) for name in self.features], deviations, self.k, self.outputs)
 
     def empty(self, parameters: Mapping[str, Any]) -> Contribution:  # noqa: ARG002
         return {"products": [no_products(1) for _ in self.features], "skipped": 0}

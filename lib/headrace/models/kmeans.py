@@ -16,6 +16,7 @@ from headrace.errors import DefinitionError, InputError
 from headrace.models.expressions import literal, number, where_usable
 from headrace.models.learner import Contribution, Fitted, declared, require_finite
 from headrace.models.moments import Floats, centred, no_products, products, rows_counted
+from headrace.models.pmml import Document, away, clustered, constant, finite
 from headrace.models.samples import in_order
 from headrace.models.totals import merged
 
@@ -135,6 +136,11 @@ class KMeans:
         first = f"CAST(array_position(array({distances}), least({distances})) AS INT)"
         # Not element_at: Spark 4.1 takes a null index for one that is there when the array is constant.
         return {"cluster": f"get(array({', '.join(map(str, parameters['labels']))}), {first} - 1)"}
+
+    def pmml(self, parameters: Mapping[str, Any]) -> Document:
+        ends = zip(parameters["features"], parameters["min"], parameters["max"], strict=True)
+        scaled = {name: away(name, low, high - low) if high > low else constant(0.5) for name, low, high in ends}
+        return clustered([finite(name) for name in scaled], scaled, parameters["centers"], parameters["labels"])
 
     def empty(self, parameters: Mapping[str, Any]) -> Contribution:
         width = len(parameters["features"])

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
     from pyspark.sql import DataFrame
 
+    from headrace.models.pmml import Document
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -93,6 +95,17 @@ class OfCategories(Learner, Protocol):
 
     def set_aside(self, parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> dict[int, str]:
         """The rows not to be scored, and why; none but under `quarantine`. `score` refuses them by name."""
+
+
+@runtime_checkable
+class Exportable(Learner, Protocol):
+    """A learner that other tools can score by its parameters."""
+
+    def pmml(self, parameters: Mapping[str, Any]) -> Document:
+        """PMML of the outputs, equal to `score` to 1e-9, over fields named as the inputs.
+
+        No result where `score` refuses the row, such as for a null or a number that is not finite.
+        """
 
 
 def declared(learner: str, names: tuple[str, ...], features: Sequence[str]) -> tuple[str, ...]:

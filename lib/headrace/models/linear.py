@@ -14,6 +14,7 @@ from headrace.models.contribution import contributed
 from headrace.models.expressions import column, literal, weighted, where_usable
 from headrace.models.learner import Contribution, Fitted, require_finite
 from headrace.models.moments import Floats, centred, no_products, scaled_products
+from headrace.models.pmml import Document, regressed, scaled_fields
 from headrace.models.samples import in_order, usable
 from headrace.models.scaling import conditioned, scaled, scaling, scaling_stages, weighted_sum
 from headrace.models.totals import merged
@@ -128,6 +129,11 @@ class LinearRegression:
         constant = parameters["intercept"] * spread + parameters["target_mean"]
         told = weighted(self.features, parameters["mean"], weights, constant)
         return {"prediction": where_usable(self.features, told)}
+
+    def pmml(self, parameters: Mapping[str, Any]) -> Document:
+        fields, units = scaled_fields(parameters)
+        rescale, table = (parameters["target_scale"], parameters["target_mean"]), parameters["coefficients"]
+        return regressed(fields, units, parameters["intercept"], table, target=parameters["target"], rescale=rescale)
 
     def empty(self, parameters: Mapping[str, Any]) -> Contribution:  # noqa: ARG002
         return {"products": no_products(len(self.features) + 1), "skipped": 0}

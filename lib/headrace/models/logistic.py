@@ -24,6 +24,7 @@ from headrace.models.contribution import contributed
 from headrace.models.expressions import weighted, where_usable
 from headrace.models.learner import Contribution, Fitted, require_finite
 from headrace.models.moments import Floats, averages, gram, rows_counted, squared, sums
+from headrace.models.pmml import Document, added, classified, product, scaled_fields
 from headrace.models.samples import in_order, usable
 from headrace.models.scaling import MAX_CONDITION, conditioned, scaled, scaling, scaling_stages, weighted_sum
 from headrace.models.totals import merged
@@ -205,6 +206,11 @@ class LogisticRegression:
             return where_usable(self.features, told_apart)
 
         return told_sql(self.classes, difference)
+
+    def pmml(self, parameters: Mapping[str, Any]) -> Document:
+        fields, units = scaled_fields(parameters)
+        scores = [added(start, map(product, units, row)) for row, start in zip(*_by_class(parameters), strict=True)]
+        return classified(fields, units, scores, parameters["target"])
 
     def empty(self, parameters: Mapping[str, Any]) -> Contribution:
         return self.contribution(parameters, np.empty((0, len(self.features) + 1)))

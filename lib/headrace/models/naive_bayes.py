@@ -23,9 +23,20 @@ from headrace.models.contribution import contributed
 from headrace.models.expressions import column, literal, number, weighted, where
 from headrace.models.learner import Contribution, Fitted, require_finite
 from headrace.models.moments import Floats
+from headrace.models.pmml import Document
 from headrace.models.samples import in_order, usable
 from headrace.models.scaling import weighted_sum
-from headrace.models.tokens import LIMITS, Model, by_class, of_categories, of_columns, tables, weights
+from headrace.models.tokens import (
+    LIMITS,
+    Model,
+    by_class,
+    categories_as_pmml,
+    counts_as_pmml,
+    of_categories,
+    of_columns,
+    tables,
+    weights,
+)
 from headrace.models.totals import merged
 from headrace.schemas.lake import FOUND
 
@@ -236,6 +247,11 @@ class NaiveBayes:
             return where(conditions, f"({' + '.join(terms)})")
 
         return told_sql(self.classes, difference)
+
+    def pmml(self, parameters: Mapping[str, Any]) -> Document:
+        if self.model == "categorical":
+            return categories_as_pmml(parameters, self.categories if self.unseen == "keep" else None)
+        return counts_as_pmml(parameters, self._limit)
 
     def _taken(self, name: str) -> str:
         """SQL: the column holds a number that the model takes. In Spark NaN is greater than any number."""

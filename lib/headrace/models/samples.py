@@ -36,6 +36,17 @@ def as_numbers(samples: DataFrame, names: Sequence[str]) -> DataFrame:
     return samples.select(*(F.col(name).cast("double").alias(name) for name in names))
 
 
+def ranges(samples: DataFrame, names: Sequence[str]) -> dict[str, list[float]]:
+    """The least and the greatest finite number of each column; a column without one is left out."""
+    from pyspark.sql import functions as F
+
+    numbers = as_numbers(samples, names)
+    finite = {name: F.when(_finite(name), F.col(name)) for name in names}
+    seen = numbers.agg(*(F.array(F.min(one), F.max(one)).alias(name) for name, one in finite.items())).first()
+    assert seen is not None  # noqa: S101 - an aggregate without keys has one row
+    return {name: list(seen[name]) for name in names if seen[name][0] is not None}
+
+
 def usable(samples: DataFrame, names: Sequence[str]) -> DataFrame:
     """The rows whose columns are all finite numbers, as doubles."""
     numbers = as_numbers(samples, names)

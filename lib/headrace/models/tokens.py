@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from math import log
 from typing import Any, Literal
+from xml.etree.ElementTree import Element
 
 import numpy as np
 import numpy.typing as npt
+
+from headrace.models.pmml import Document, among, apply, between, classified, constant, looked_up, product, ref
 
 Model = Literal["multinomial", "bernoulli", "categorical"]
 # The number that inputs of a model are below.
@@ -102,3 +105,40 @@ def tables(counts: Mapping[str, Any], features: Sequence[str], classes: int, smo
         )
         unseen.append([log(smoothing) - whole for whole in wholes])
     return {"constants": _priors(counts, classes, smoothing), "tables": by_feature, "unseen": unseen}
+
+
+def counts_as_pmml(parameters: Mapping[str, Any], limit: float) -> Document:
+    """Naive Bayes of `weights`: no result for what is not a whole number from 0 up, below the limit."""
+    names = parameters["features"]
+
+    def score(start: float, row: Sequence[float]) -> Element:
+        whole = [apply("greaterOrEqual", apply("floor", ref(name)), ref(name)) for name in names]
+        return apply(
+            "if",
+            apply("and", *whole) if len(whole) > 1 else whole[0],
+            apply("sum", constant(start), *map(product, names, row)),
+        )
+
+    scores = list(map(score, parameters["constants"], parameters["weights"]))
+    return classified([between(name, 0.0, limit - 1) for name in names], {}, scores, parameters["target"])
+
+
+def categories_as_pmml(parameters: Mapping[str, Any], categories: int | None) -> Document:
+    """Naive Bayes of `tables`. categories: how many there may be; None where the seen ones alone have a result.
+
+    PMML's own NaiveBayesModel takes counts, whose zeros it replaces by a threshold instead of smoothing every count.
+    """
+    taken = [map(int, table) if categories is None else range(categories) for table in parameters["tables"]]
+    shares = {
+        name: {float(code): table.get(str(code), rest) for code in codes}
+        for name, codes, table, rest in zip(
+            parameters["features"], taken, parameters["tables"], parameters["unseen"], strict=True
+        )
+    }
+
+    def score(place: int, start: float) -> Element:
+        of_class = {name: {code: told[place] for code, told in table.items()} for name, table in shares.items()}
+        return apply("sum", constant(start), *(looked_up(name, table) for name, table in of_class.items()))
+
+    scores = [score(place, start) for place, start in enumerate(parameters["constants"])]
+    return classified([among(name, table) for name, table in shares.items()], {}, scores, parameters["target"])

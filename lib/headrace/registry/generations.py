@@ -103,6 +103,13 @@ class Registry:
         """Numbers with a manifest, ascending; their files are checked by `load`."""
         return [g for g in self._numbers(definition) if (self._root / definition / padded(g) / MANIFEST).is_file()]
 
+    def newest(self, definition: str) -> int:
+        """The greatest sealed number; RegistryError where there is none."""
+        sealed = self.sealed(definition)
+        if not sealed:
+            raise self._unsealed(definition)
+        return sealed[-1]
+
     def definitions(self) -> list[str]:
         """Names with at least one claimed generation."""
         return sorted(path.name for path in self._root.iterdir() if path.is_dir()) if self._root.is_dir() else []
@@ -133,13 +140,7 @@ class Registry:
     def _manifest(self, definition: str, generation: int) -> tuple[Manifest, str]:
         file = self._root / definition / padded(generation) / MANIFEST
         if not file.is_file():
-            known = self.definitions()
-            raise RegistryError(
-                f"there is no sealed generation {generation} of {definition!r} in {self._root}",
-                found=f"sealed: {self.sealed(definition) or 'none'}",
-                nearest=None if definition in known else nearest(definition, known),
-                do=f"train one: headrace train {definition}",
-            )
+            raise self._unsealed(definition, generation)
         text = file.read_text("utf-8")
         try:
             manifest = Manifest.model_validate_json(text)
@@ -156,6 +157,15 @@ class Registry:
                 expected=f"{definition!r} {generation}",
             )
         return manifest, text
+
+    def _unsealed(self, definition: str, generation: int | None = None) -> RegistryError:
+        known = self.definitions()
+        return RegistryError(
+            f"there is no sealed generation{f' {generation}' if generation else ''} of {definition!r} in {self._root}",
+            found=f"sealed: {self.sealed(definition) or 'none'}",
+            nearest=None if definition in known else nearest(definition, known),
+            do=f"train one: headrace train {definition}",
+        )
 
     def _numbers(self, definition: str) -> list[int]:
         folder = self._root / definition

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,6 +112,19 @@ class Answering:
             served, item = await self._in_time(self._pointers.get(definition)), None
         return self._made.scorer(definition, served, item, live=live)
 
+    async def completed(
+        self, definition: str, records: Sequence[Mapping[str, Any]], entities: Sequence[str], *, live: bool
+    ) -> tuple[Scorer, list[Mapping[str, Any] | None]]:
+        """The scorer, and the records with what they leave out taken from the features served at its pointer.
+
+        None for an entity of which nothing is served. Raises what `many` and `scorer` do.
+        """
+        scorer, asked = await self.scorer(definition, live=live), checked(definition, entities)
+        reading = self._many(definition, asked, self._views.of(definition), scorer.served)
+        found, _ = await self._in_time(reading)
+        features = {one.entity: _features(one) for one in found}
+        return scorer, scorer.completed(records, entities, features)
+
     async def model(self, definition: str) -> dict[str, Any]:
         """What is served under a definition: its champion, cut, features, learner, and the table's generations."""
         check_key(definition, "")
@@ -124,20 +138,24 @@ class Answering:
         at = view.at(served) if served is not None else None
         return _held(view, at, asked) if at is not None else []
 
-    async def _many(self, definition: str, asked: list[str], view: View | None) -> tuple[list[Found], list[Missed]]:
-        served = await self._pointers.get(definition)
+    async def _many(
+        self, definition: str, asked: list[str], view: View | None, learned: Served | None = None
+    ) -> tuple[list[Found], list[Missed]]:
+        """learned: the pointer to answer at, with features as its learner reads them; else the newest, as of now."""
+        served = learned or await self._pointers.get(definition)
         at = view.at(served) if view is not None else None
         found = _held(view, at, asked) if view is not None and at is not None else []
         by_entity = {one.entity: one for one in found}
         left = [entity for entity in asked if entity not in by_entity]
         states = served.generation.clock == "reader"
+        instant = self._clock() if learned is None else datetime.fromisoformat(served.generation.theta["reference"])
         deadline = time.monotonic() + self._timeout_s
         read = await self._reader.held(definition, served.champion.generation, left, deadline, states=states)
         for entity, held in read.items():
             chosen = choose(served, held)
             if chosen is not None:
                 read_outputs(definition, chosen)
-                features = features_now(served, held, self._clock()) if states else None
+                features = features_now(served, held, instant) if states else None
                 by_entity[entity] = Found(entity, chosen, served, features)
         ordered = [by_entity[entity] for entity in asked if entity in by_entity]
         return ordered, [Missed(entity, served) for entity in asked if entity not in by_entity]
@@ -154,6 +172,11 @@ class Answering:
                 return await answer
         except TimeoutError:
             raise StoreUnavailable(f"the store did not answer within {self._timeout_s:g} s") from None
+
+
+def _features(one: Found) -> Mapping[str, Any]:
+    stored: Mapping[str, Any] = json.loads(one.chosen.outputs)["features"]
+    return stored if one.features is None else one.features
 
 
 def _held(view: View, at: Served, asked: Sequence[str], *, late: bool = False) -> list[Found]:

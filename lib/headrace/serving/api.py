@@ -27,9 +27,11 @@ from headrace.serving.health import Readiness
 from headrace.serving.metrics import CONTENT_TYPE, Metrics
 from headrace.serving.overview import Watched
 from headrace.serving.pointers import Pointers
-from headrace.serving.predictions import BatchRequest, PredictionQuery, Predictions, PredictRequest, ShortCut
+from headrace.serving.predictions import Predictions, ShortCut
 from headrace.serving.problems import Problem, Refusal
 from headrace.serving.reading import reader_of
+from headrace.serving.rehearsal import Rehearsal
+from headrace.serving.requested import BatchRequest, PredictionQuery, PredictRequest
 from headrace.serving.respond import json_response
 from headrace.serving.rules import RULES, check_rules
 from headrace.serving.sampled import AnswerLog
@@ -80,8 +82,17 @@ class SetAside(BaseModel):
     reason: str
 
 
+class OutsideTraining(BaseModel):
+    """A value beyond what any training sample had; its record is scored all the same."""
+
+    record: int
+    field: str
+    found: float
+    trained: list[float] = Field(description="The least and the greatest value that was trained on.")
+
+
 class PredictionsBody(BaseModel):
-    """One prediction a record; null for one that is quarantined."""
+    """One prediction a record; null for one that is quarantined, and for an entity without features."""
 
     definition: str
     predictions: list[dict[str, Any] | None]
@@ -92,6 +103,8 @@ class PredictionsBody(BaseModel):
     as_of: str
     age_s: float
     stale: bool
+    outside: list[OutsideTraining]
+    missing: list[str] = Field(description="Entities that have no features.")
 
 
 def create_app(settings: Settings, store: Watched, clock: Callable[[], datetime], token: str | None) -> FastAPI:
@@ -113,13 +126,19 @@ def create_app(settings: Settings, store: Watched, clock: Callable[[], datetime]
         timeout_s=serve.store_timeout_s,
         when_down=serve.store_down,
     )
-    metrics = Metrics(pointers.all, views, clock)
+    answers = AnswerLog(settings.answers, serve.logged_share) if serve.logged_share else None
+    rehearsal = Rehearsal(
+        reader, clock, share=serve.shadow_share, cache_s=serve.champion_cache_s, timeout_s=serve.store_timeout_s
+    )
+    metrics = Metrics(pointers.all, views, clock, answers, rehearsal)
     readiness = Readiness(reader)
     watch = Watch(store, clock, serve.watch_s)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(beside) for beside in (readiness.check(), views.run(), watch.run())]
+        tasks = [
+            asyncio.create_task(beside) for beside in (readiness.check(), views.run(), watch.run(), rehearsal.run())
+        ]
         yield
         for task in tasks:
             task.cancel()
@@ -138,12 +157,18 @@ def create_app(settings: Settings, store: Watched, clock: Callable[[], datetime]
         telemetry={"tracing": False, "metrics": False, "logs": False},  # asked for at every request; we have our own
         lifespan=lifespan,
     )
-    answers = AnswerLog(settings.answers, serve.logged_share) if serve.logged_share else None
     predictions = Predictions(
-        answering, metrics, watch.answered, clock, past=_pasts(settings), log=answers, most=MOST_INSIDE
+        answering,
+        metrics,
+        watch.answered,
+        clock,
+        past=_pasts(settings),
+        log=answers,
+        rehearsal=rehearsal if serve.shadow_share else None,
+        most=MOST_INSIDE,
     )
     app.router.routes.extend(predictions.routes())
-    add_console(app, Console(store, watch, clock), _asking(metrics))
+    add_console(app, Console(store, watch, rehearsal.told, clock), _asking(metrics))
     _add_operations(app, readiness, metrics)
     problems.install(app)
     describe_api(app, [*DESCRIBED.routes, *app.routes], {(rule.method, rule.path): rule.scope for rule in RULES})
@@ -226,7 +251,7 @@ def batch(definition: str, request: BatchRequest) -> None:
 
 @DESCRIBED.post("/v1/models/{definition}:predict", response_model=PredictionsBody)
 def predict(definition: str, request: PredictRequest) -> None:
-    """What the learner says of records, by parameters that the stream keeps live."""
+    """What the learner says of records, or of entities' features, by parameters that the stream keeps live."""
 
 
 @DESCRIBED.get("/v1/models/{definition}", response_model=dict[str, Any])

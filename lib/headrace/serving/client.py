@@ -81,10 +81,19 @@ class Client(_Shared):
         return _joined([self._ask("POST", _many(definition), body) for body in _bodies(entities)])
 
     def predict(
-        self, definition: str, records: Sequence[Mapping[str, Any]], *, parameters: Parameters = "live"
+        self,
+        definition: str,
+        records: Sequence[Mapping[str, Any]] = (),
+        *,
+        entities: Sequence[str] = (),
+        parameters: Parameters = "live",
     ) -> Predictions:
-        """What the learner says of up to 1,000 records; NoLearner when the definition has none."""
-        body = {"records": list(records), "parameters": parameters}
+        """What the learner says of up to 1,000 records; NoLearner when the definition has none.
+
+        entities: up to 100, one a record: what a record leaves out is taken from its entity's features. Without
+        records everything is.
+        """
+        body = _asked(records, entities, parameters)
         return Predictions.from_json(self._ask("POST", _predict(definition), body))
 
     def model(self, definition: str) -> dict[str, Any]:
@@ -131,10 +140,15 @@ class AsyncClient(_Shared):
         return _joined([await self._ask("POST", _many(definition), body) for body in _bodies(entities)])
 
     async def predict(
-        self, definition: str, records: Sequence[Mapping[str, Any]], *, parameters: Parameters = "live"
+        self,
+        definition: str,
+        records: Sequence[Mapping[str, Any]] = (),
+        *,
+        entities: Sequence[str] = (),
+        parameters: Parameters = "live",
     ) -> Predictions:
         """As `Client.predict`."""
-        body = {"records": list(records), "parameters": parameters}
+        body = _asked(records, entities, parameters)
         return Predictions.from_json(await self._ask("POST", _predict(definition), body))
 
     async def model(self, definition: str) -> dict[str, Any]:
@@ -201,6 +215,10 @@ def _quoted(entity: str) -> str:
 def _bodies(entities: Iterable[str]) -> list[dict[str, Any]]:
     asked = list(dict.fromkeys(entities))
     return [{"entities": asked[start : start + MAX_ENTITIES]} for start in range(0, len(asked), MAX_ENTITIES)]
+
+
+def _asked(records: Sequence[Mapping[str, Any]], entities: Sequence[str], parameters: Parameters) -> dict[str, Any]:
+    return {"records": list(records), "entities": list(entities), "parameters": parameters}
 
 
 def _joined(parts: Iterable[Mapping[str, Any]]) -> Answers:

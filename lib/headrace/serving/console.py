@@ -126,11 +126,21 @@ class _Read:
 
 
 class Console:
-    """What the console's routes answer; safe to use from many threads."""
+    """What the console's routes answer; safe to use from many threads.
 
-    def __init__(self, store: Watched, watch: Watch, clock: Callable[[], datetime]) -> None:
+    rehearsed: how a definition's challenger scores beside its champion, None where it does not.
+    """
+
+    def __init__(
+        self,
+        store: Watched,
+        watch: Watch,
+        rehearsed: Callable[[str], dict[str, Any] | None],
+        clock: Callable[[], datetime],
+    ) -> None:
         self._store = store
         self._watch = watch
+        self._rehearsed = rehearsed
         self._clock = clock
         self._lock = threading.Lock()
         self._standings: dict[str, _Read] = {}
@@ -146,7 +156,8 @@ class Console:
 
     def definition(self, name: str) -> dict[str, Any]:
         """How a definition stands, and what this process saw of it. Raises UnknownDefinition, StoreUnavailable."""
-        return {**self._standing(name).detail(self._clock()), "observed": self._watch.told(name)}
+        seen = {"observed": self._watch.told(name), "shadow": self._rehearsed(name)}
+        return {**self._standing(name).detail(self._clock()), **seen}
 
     def reports(self, name: str) -> dict[str, Any]:
         """Raises UnknownDefinition, StoreUnavailable."""

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from headrace.serving.merge import Served
+from headrace.serving.rehearsal import Rehearsal
+from headrace.serving.sampled import AnswerLog
 from headrace.serving.views import Views
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -18,9 +20,19 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class Metrics:
-    """Counts of requests and store errors, latencies, and what each champion pointer last read says."""
+    """Counts of requests and store errors, latencies, what each champion pointer last read says, and what was dropped.
 
-    def __init__(self, held: Callable[[], Mapping[str, Served]], views: Views, clock: Callable[[], datetime]) -> None:
+    log: where answers are logged. rehearsal: where the challenger scores.
+    """
+
+    def __init__(
+        self,
+        held: Callable[[], Mapping[str, Served]],
+        views: Views,
+        clock: Callable[[], datetime],
+        log: AnswerLog | None,
+        rehearsal: Rehearsal,
+    ) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "headrace_requests_total", "Requests answered.", ["method", "route", "status"], registry=self._registry
@@ -33,6 +45,7 @@ class Metrics:
         )
         self._children: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self._registry.register(_Pointers(held, views, clock))
+        self._registry.register(_Beside(log, rehearsal))
 
     def answered(self, method: str, route: str, status: str, seconds: float) -> None:
         """Count a request. `route` is a template, so that labels are few whatever is asked."""
@@ -80,3 +93,25 @@ class _Pointers(Collector):
             if view.last is not None:
                 view_age.add_metric([view.definition], view.last.age_s(now))
         yield from (champion, age, keys, view_age)
+
+
+class _Beside(Collector):
+    """What is done beside answering, and what there was no room for."""
+
+    def __init__(self, log: AnswerLog | None, rehearsal: Rehearsal) -> None:
+        self._log = log
+        self._rehearsal = rehearsal
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        if self._log is not None:
+            told = "Answers that were drawn to be logged, and were not."
+            yield CounterMetricFamily("headrace_answers_dropped", told, value=self._log.dropped)
+        for name, told in (
+            ("compared", "Records that champion and challenger both scored."),
+            ("differing", "Records that champion and challenger scored differently."),
+            ("dropped", "Records that the challenger was to score, and did not."),
+        ):
+            family = CounterMetricFamily(f"headrace_shadow_{name}", told, labels=["definition"])
+            for definition, counts in sorted(self._rehearsal.counts.items()):
+                family.add_metric([definition], getattr(counts, name))
+            yield family

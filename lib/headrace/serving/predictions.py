@@ -6,19 +6,16 @@ the look-up. `api` describes these routes for OpenAPI with the models that are u
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio.to_thread
-from fastapi.exceptions import RequestValidationError
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from starlette.convertors import Convertor, register_url_convertor
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
@@ -28,10 +25,12 @@ from headrace.errors import DefinitionError, HeadraceError, RegistryError, Store
 from headrace.serving import problems
 from headrace.serving.answering import Answering, Found, Missed
 from headrace.serving.console import NoQuery
-from headrace.serving.lookup import MAX_ENTITIES, MAX_RECORDS, checked, unknown
+from headrace.serving.lookup import checked, unknown
 from headrace.serving.metrics import Metrics
 from headrace.serving.problems import Refusal
+from headrace.serving.rehearsal import Rehearsal
 from headrace.serving.rendering import Rendering
+from headrace.serving.requested import BatchRequest, PredictionQuery, PredictRequest, body_of, query_of
 from headrace.serving.respond import json_response
 from headrace.serving.sampled import AnswerLog, logged
 
@@ -40,9 +39,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-M = TypeVar("M", bound=BaseModel)
 LOOK_UP = "/v1/predictions/"
-AS_OF = "What was answered at this instant, with its time zone; 501 for a definition whose code the server has not."
 INLINE_RECORDS = 32  # as many are scored within a millisecond or so; more of them go to a thread
 
 
@@ -61,36 +58,12 @@ class KeyConvertor(Convertor[str]):
 register_url_convertor("key", KeyConvertor())
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class BatchRequest(_Strict):
-    """Up to 100 entities, exactly as they are stored."""
-
-    entities: list[str] = Field(max_length=MAX_ENTITIES, examples=[["17850", "13047"]])
-    as_of: AwareDatetime | None = Field(None, description=AS_OF)
-
-
-class PredictRequest(_Strict):
-    """Up to 1,000 records, each with exactly the learner's inputs, finite numbers."""
-
-    records: list[dict[str, Any]] = Field(max_length=MAX_RECORDS, examples=[[{"temperature": 0.24, "humidity": 0.81}]])
-    parameters: Literal["live", "fitted"] = Field(
-        "live", description="live: as the samples since training have moved them; fitted: the generation's own."
-    )
-
-
-class PredictionQuery(_Strict):
-    as_of: AwareDatetime | None = Field(None, description=AS_OF)
-
-
 class Predictions:
     """Look-ups and scores over HTTP.
 
     answered: is told how many answers of a definition each layer gave. past: the past of a definition, None where the
-    server has not its code. log: where a share of the answers goes. most: how many requests may be inside at once;
-    beyond it they are refused.
+    server has not its code. log: where a share of the answers goes. rehearsal: where the challenger scores a share of
+    the records. most: how many requests may be inside at once; beyond it they are refused.
     """
 
     def __init__(
@@ -102,6 +75,7 @@ class Predictions:
         *,
         past: Callable[[str], Past | None],
         log: AnswerLog | None,
+        rehearsal: Rehearsal | None,
         most: int,
     ) -> None:
         self._answering = answering
@@ -110,6 +84,7 @@ class Predictions:
         self._clock = clock
         self._past = past
         self._log = log
+        self._rehearsal = rehearsal
         self._most = most
         self._inside = 0
         self.look_up = _Route("GET", f"{LOOK_UP}{{definition}}/{{entity:key}}", self.one)
@@ -124,7 +99,7 @@ class Predictions:
 
     async def one(self, request: Request) -> Response:
         definition, entity = request.path_params["definition"], request.path_params["entity"]
-        as_of = _query(request, PredictionQuery).as_of
+        as_of = query_of(request, PredictionQuery).as_of
         if as_of is None:
             return _json(await self.told(definition, entity))
         answers, missing = await self._then(definition, [entity], as_of)
@@ -142,7 +117,7 @@ class Predictions:
         return Rendering(definition, self._clock()).one(found[0])
 
     async def many(self, request: Request) -> Response:
-        asked = await _body(request, BatchRequest)
+        asked = await body_of(request, BatchRequest)
         definition = request.path_params["definition"]
         if asked.as_of is not None:
             answers, unanswered = await self._then(definition, asked.entities, asked.as_of)
@@ -153,15 +128,25 @@ class Predictions:
         return _json(Rendering(definition, self._clock()).many(found, missing))
 
     async def predict(self, request: Request) -> Response:
-        asked = await _body(request, PredictRequest)
+        asked = await body_of(request, PredictRequest)
         definition = request.path_params["definition"]
-        scorer = await self._ask(self._answering.scorer(definition, live=asked.parameters == "live"))
-        score = partial(scorer.predict, asked.records, now=self._clock())
-        done = score() if len(asked.records) <= INLINE_RECORDS else await anyio.to_thread.run_sync(score)
-        return json_response(done.to_json())
+        live, records = asked.parameters == "live", list[Mapping[str, Any] | None](asked.records)
+        missing: list[str] = []
+        if asked.entities:
+            completed = self._answering.completed(definition, asked.records, asked.entities, live=live)
+            scorer, records = await self._ask(completed)
+            absent = (entity for entity, one in zip(asked.entities, records, strict=True) if one is None)
+            missing = list(dict.fromkeys(absent))
+        else:
+            scorer = await self._ask(self._answering.scorer(definition, live=live))
+        score = partial(scorer.predict, records, now=self._clock())
+        done = score() if len(records) <= INLINE_RECORDS else await anyio.to_thread.run_sync(score)
+        if self._rehearsal is not None:
+            self._rehearsal.offer(definition, scorer.served, records, done, live=live)
+        return json_response(replace(done, missing=missing).to_json())
 
     async def model(self, request: Request) -> Response:
-        _query(request, NoQuery)
+        query_of(request, NoQuery)
         return json_response(await self._ask(self._answering.model(request.path_params["definition"])))
 
     async def _then(self, definition: str, entities: list[str], at: datetime) -> tuple[list[dict[str, Any]], list[str]]:
@@ -240,38 +225,6 @@ class _Route(Route):
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         match, found = super().matches(scope)
         return match, found if match is Match.NONE else {**found, "route": self}
-
-
-def _query(request: Request, model: type[M]) -> M:
-    """The query as declared; RequestValidationError names what is not."""
-    if not request.scope["query_string"]:
-        return model()
-    try:
-        return model.model_validate(dict(request.query_params))
-    except ValidationError as error:
-        raise _not_as_declared(error, "query") from None
-
-
-async def _body(request: Request, model: type[M]) -> M:
-    """The JSON body as declared; RequestValidationError names what is not."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    content = await request.body()
-    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-        raise RequestValidationError([{"type": "not_json", "loc": ("body",), "msg": "the body must be sent as JSON"}])
-    try:
-        return model.model_validate(json.loads(content))
-    except ValidationError as error:
-        raise _not_as_declared(error, "body") from None
-    except RecursionError:
-        raise HTTPException(400, "the body nests too deep") from None
-    except ValueError as error:  # of JSON and of UTF-8
-        detail = f"the body is not JSON: {error}"
-        raise RequestValidationError([{"type": "json_invalid", "loc": ("body",), "msg": detail}]) from None
-
-
-def _not_as_declared(error: ValidationError, part: str) -> RequestValidationError:
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    return RequestValidationError([{**one, "loc": (part, *one["loc"])} for one in found])
 
 
 def _json(text: str) -> Response:

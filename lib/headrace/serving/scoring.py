@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from headrace.errors import InputError, nearest
 from headrace.models.description import learner_from
@@ -19,7 +20,7 @@ from headrace.models.learner import Learner, OfCategories
 from headrace.schemas import Vector
 from headrace.serving.lookup import MAX_RECORDS, NoLearner
 from headrace.serving.merge import Served
-from headrace.serving.scores import Predictions
+from headrace.serving.scores import Outside, Predictions
 from headrace.stores.port import ModelItem
 
 _KEPT = 16  # parameters kept solved
@@ -35,37 +36,73 @@ class Scorer:
     parameters: Mapping[str, Any]
     vector: Vector
 
-    def predict(self, records: Sequence[Mapping[str, Any]], *, now: datetime) -> Predictions:
+    def predict(self, records: Sequence[Mapping[str, Any] | None], *, now: datetime) -> Predictions:
         """The learner's outputs for each record that its rule for unseen categories does not set aside.
 
-        records: the learner's inputs by name, finite numbers. Raises InputError naming record, field, nearest match.
+        records: the learner's inputs by name, finite numbers; None has no prediction. Raises InputError naming record,
+        field, nearest match.
         """
         if len(records) > MAX_RECORDS:
             raise InputError("too many records in one request", found=len(records), expected=f"<= {MAX_RECORDS}")
         names = tuple(self.parameters["features"])
-        numbers = [_row(number, record, names) for number, record in enumerate(records)]
-        rows = np.array(numbers, dtype=np.float64).reshape(len(records), len(names))
+        there = {number: record for number, record in enumerate(records) if record is not None}
+        numbers = [_row(number, record, names) for number, record in there.items()]
+        rows = np.array(numbers, dtype=np.float64).reshape(len(there), len(names))
         aside = self.learner.set_aside(self.parameters, rows) if isinstance(self.learner, OfCategories) else {}
-        kept = [number for number in range(len(records)) if number not in aside]
+        of_row = list(there)
+        kept = [row for row in range(len(there)) if row not in aside]
         with np.errstate(over="ignore", invalid="ignore"):  # looked at below
             outputs = self.learner.score(self.parameters, rows[kept])
         columns = {name: values.tolist() for name, values in outputs.items()}
         made: list[dict[str, Any] | None] = [None] * len(records)
-        for number, row in zip(kept, zip(*columns.values(), strict=True), strict=True):
+        for place, row in zip(kept, zip(*columns.values(), strict=True), strict=True):
+            number = of_row[place]
             if any(isinstance(value, float) and not math.isfinite(value) for value in row):
-                raise InputError(f"record {number} has no finite prediction", found=dict(records[number]))
+                raise InputError(f"record {number} has no finite prediction", found=dict(there[number]))
             made[number] = dict(zip(columns, row, strict=True))
         return Predictions(
             definition=self.definition,
             predictions=made,
-            quarantined=dict(sorted(aside.items())),
+            quarantined={of_row[place]: reason for place, reason in sorted(aside.items())},
             generation=self.served.generation.number,
             vector=self.served.vector,
             parameters_vector=self.vector,
             as_of=self.served.as_of,
             age_s=self.served.age_s(now),
             stale=self.served.stale(now),
+            outside=tuple(
+                Outside(of_row[kept[place]], name, found, trained)
+                for place, name, found, trained in self._outside(names, rows[kept])
+            ),
         )
+
+    def completed(
+        self,
+        records: Sequence[Mapping[str, Any]],
+        entities: Sequence[str],
+        features: Mapping[str, Mapping[str, Any]],
+    ) -> list[Mapping[str, Any] | None]:
+        """Each record with what it leaves out of the learner's inputs, taken from its entity's features.
+
+        records: as many as entities, or none: then all is taken from the features. None for an entity without any.
+        """
+        names = tuple(self.parameters["features"])
+        made: list[Mapping[str, Any] | None] = []
+        for record, entity in zip(records or [{}] * len(entities), entities, strict=True):
+            known = features.get(entity)
+            taken = None if known is None else {name: known[name] for name in names if name in known}
+            made.append(None if taken is None else {**taken, **record})
+        return made
+
+    def _outside(
+        self, names: Sequence[str], rows: npt.NDArray[np.float64]
+    ) -> Iterator[tuple[int, str, float, tuple[float, float]]]:
+        """Row, name, value and range of what is beyond the training samples'; none where theta does not tell them."""
+        trained = self.served.generation.theta.get("ranges") or {}
+        limits = np.array([trained.get(name, (-math.inf, math.inf)) for name in names]).reshape(len(names), 2)
+        for row, place in np.argwhere((rows < limits[:, 0]) | (rows > limits[:, 1])).tolist():
+            name = names[place]
+            yield row, name, float(rows[row, place]), tuple(trained[name])
 
 
 class Scoring:

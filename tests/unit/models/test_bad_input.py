@@ -15,6 +15,7 @@ from headrace.errors import InputError
 from headrace.models.kmeans import KMeans
 from headrace.models.learner import Fitted
 from headrace.models.linear import LinearRegression
+from headrace.models.samples import ranges
 
 ANY_NUMBER = 1.0
 _NO_CLASS = r"'target'; found no sample of class 0; samples by class \[0, 60"
@@ -155,3 +156,12 @@ def test_every_kind_says_what_it_does() -> None:
     events = {LEARNERS[kind].kind for kind in OF_EVENTS}
     for spoil, says in SAYS.items():
         assert set(says) == (events if spoil is constant_target else kinds)
+
+
+@pytest.mark.spark
+def test_ranges_are_those_of_finite_numbers(spark: Any) -> None:
+    some = spark.createDataFrame(
+        [(1, 2.5, None), (None, math.nan, None), (-3, math.inf, math.nan), (7, -0.5, None)], "a int, b double, c double"
+    )
+    assert ranges(some, ("a", "b", "c")) == {"a": [-3.0, 7.0], "b": [-0.5, 2.5]}
+    assert ranges(some.limit(0), ("a",)) == {}

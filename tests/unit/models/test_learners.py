@@ -18,6 +18,7 @@ import pytest
 from declared_learners import EACH, FEATURES, KINDS, LEARNERS, OF_ENTITIES, OF_EVENTS, columns, frame, rows, samples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pmml_evaluator import differences, table
 from pyspark.ml import PipelineModel
 from pyspark.ml.functions import vector_to_array
 from pyspark.sql import functions as F
@@ -26,11 +27,13 @@ import headrace.models
 from headrace.errors import DefinitionError, InputError
 from headrace.models.contribution import contributed
 from headrace.models.description import learner_from
-from headrace.models.learner import Fitted, OfCategories
+from headrace.models.learner import Exportable, Fitted, OfCategories
 
 pytestmark = pytest.mark.spark
 
 Fit = Callable[[str], Fitted]
+# Kinds of learners that no other tool can score, and why; docs/learners.md says so too.
+WITHOUT_PMML: dict[str, str] = {}
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +99,19 @@ def test_sql_is_null_where_the_scorer_refuses_and_reads_any_numeric_type(kind: s
     (row,) = spark.range(1).selectExpr(*typed).selectExpr(*sql.values()).collect()
     ours = learner.score(fitted(kind).parameters, np.ones((1, 3)))
     np.testing.assert_allclose([ours[name][0] for name in learner.outputs], list(row), rtol=1e-9, atol=1e-9)
+
+
+def test_every_learner_is_exported_or_named_with_a_reason() -> None:
+    exported = {learner.kind for learner in LEARNERS.values() if isinstance(learner, Exportable)}
+    assert exported.isdisjoint(WITHOUT_PMML)
+    assert exported | {*WITHOUT_PMML} == {learner.kind for learner in LEARNERS.values()}
+    assert all(WITHOUT_PMML.values())
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if LEARNERS[kind].kind not in WITHOUT_PMML])
+def test_another_tool_scores_the_pmml_alike(kind: str, fitted: Fit) -> None:
+    some = np.vstack([rows(kind), rows(kind, seed=2) * (1 if LEARNERS[kind].kind == "naive_bayes" else 1.7)])
+    assert differences(LEARNERS[kind], fitted(kind).parameters, table(6, 3, 100, some)) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -47,7 +47,8 @@ def test_no_operation_takes_a_path_or_a_url() -> None:
     }
     assert names == {"definition", "entity", "as_of"}
     assert set(described["components"]["schemas"]["BatchRequest"]["properties"]) == {"entities", "as_of"}
-    assert set(described["components"]["schemas"]["PredictRequest"]["properties"]) == {"records", "parameters"}
+    asked = described["components"]["schemas"]["PredictRequest"]["properties"]
+    assert set(asked) == {"records", "entities", "parameters"}
 
 
 def test_the_description_names_the_token_and_the_problems() -> None:

@@ -60,6 +60,8 @@ def test_fitted_parameters_count_up_to_the_cut(store: MemoryStore) -> None:
         "as_of": "2026-03-01T11:59:58Z",
         "age_s": 2.0,
         "stale": False,
+        "outside": [],
+        "missing": [],
     }
 
 
@@ -152,6 +154,36 @@ def test_an_unseen_category_is_scored_refused_or_set_aside_by_the_learners_rule(
     store.write_model("days_quarantine", 1, ModelItem(json.dumps(counted), BEYOND))
     later = lookups(store).scorer("days_quarantine").predict(asked, now=NOW)
     assert (later.quarantined, later.predictions[1]["prediction"]) == ({}, 1)
+
+
+def test_a_value_beyond_the_training_samples_is_scored_and_told(store: MemoryStore) -> None:
+    edges = [{"temperature": 0, "wind": 7.0}, {"temperature": 20.0, "wind": 3}]
+    beyond = {"temperature": 20.5, "wind": 2.0}
+    done = lookups(store).scorer("rides", live=False).predict([edges[0], None, beyond, edges[1]], now=NOW)
+    assert [prediction is None for prediction in done.predictions] == [False, True, False, False]
+    assert [one.to_json() for one in done.outside] == [
+        {"record": 2, "field": "temperature", "found": 20.5, "trained": [0.0, 20.0]},
+        {"record": 2, "field": "wind", "found": 2.0, "trained": [3.0, 7.0]},
+    ]
+    untold = learned()
+    del untold["theta"]["ranges"]
+    publish(store, "earlier", 1, {"a": version(1, 1)}, **untold)
+    promote(store, "earlier", 1)
+    assert lookups(store).scorer("earlier").predict([beyond], now=NOW).outside == ()
+
+
+def test_a_record_takes_what_it_leaves_out_from_its_entity(store: MemoryStore) -> None:
+    scorer = lookups(store).scorer("rides")
+    features = {"oslo": {"temperature": 4, "wind": 5.0, "other": 9}, "bergen": {"temperature": None}}
+    assert scorer.completed([], ["oslo", "nowhere"], features) == [{"temperature": 4, "wind": 5.0}, None]
+    records = [{"wind": 6.0}, {"wind": 3.0, "temperature": 1}, {"wind": 1.0}]
+    assert scorer.completed(records, ["oslo", "bergen", "nowhere"], features) == [
+        {"temperature": 4, "wind": 6.0},
+        {"temperature": 1, "wind": 3.0},
+        None,
+    ]
+    with pytest.raises(InputError, match="record 1 lacks a number in 'temperature'; found None"):
+        scorer.predict(scorer.completed(records[:1] * 2, ["oslo", "bergen"], features), now=NOW)
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ function drawDetail(detail) {
   const stream = champion?.stream;
   $("tiles").replaceChildren(
     tile("champion", detail.generation === null ? "none" : `g ${detail.generation}`, champion && `of ${number(champion.events)} positions`),
-    ...(detail.challenger ? [tile("challenger", `g ${detail.challenger}`)] : []),
+    ...(detail.challenger ? [tile("challenger", `g ${detail.challenger}`, shadowed(detail.shadow))] : []),
     tile("age of answers", seconds(detail.age_s), detail.max_age_s === null ? "no max_age" : `max_age ${seconds(detail.max_age_s)}`),
     tile("lag", detail.lag === null ? "-" : number(detail.lag), detail.lag === null ? "no stream was heard" : "records not counted"),
     tile("counted of the stream", stream ? number(stream.counted) : "-", stream ? `by ${stream.owner.split(":")[0]}` : "no driver yet"),
@@ -134,6 +134,10 @@ function drawDetail(detail) {
   drawLayers(detail.observed);
   drawGenerations(detail.rows);
   drawPositions(detail);
+}
+
+function shadowed(shadow) {
+  return shadow ? `differs in ${(100 * shadow.share).toFixed(1)} % of ${number(shadow.compared)} scored records` : "";
 }
 
 function drawFreshness(detail) {
