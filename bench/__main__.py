@@ -24,13 +24,14 @@ _RETAIL = "online_retail/online-retail-dataset.csv.gz"
 # What each reads in $HEADRACE_DATA.
 BENCHES: dict[str, tuple[str, ...]] = {
     "rfm": (_RETAIL,),
-    "sales": (),
     "publishing": (),
     "guarded": (),
     "starting": (_RETAIL,),
     "freshness": (),
     "catchup": (),
     "kinesis": (),
+    "cassandra": (_RETAIL,),
+    "sales": (),
     "divergence": FILES,
     "as_of": (),
     "scoring": (),
