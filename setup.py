@@ -8,6 +8,7 @@ HERE = Path(__file__).parent
 
 RUN = [
     "boto3>=1.40",
+    "cassandra-driver>=3.29",
     "click>=8.1",
     "delta-spark==4.2.0",
     "deltalake>=1.2",

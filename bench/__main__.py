@@ -30,6 +30,8 @@ BENCHES: dict[str, tuple[str, ...]] = {
     "freshness": (),
     "catchup": (),
     "kinesis": (),
+    "cassandra": (_RETAIL,),
+    "sales": (),
     "divergence": FILES,
     "as_of": (),
     "scoring": (),

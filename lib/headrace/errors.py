@@ -94,6 +94,18 @@ class RegistryError(TerminalError):
     """A generation that is missing, unsealed, damaged or of another definition."""
 
 
+class AccessRefused(TerminalError):
+    """Credentials, a certificate or a permission that a database does not accept."""
+
+
+class DatabaseRefused(TerminalError):
+    """A statement that a source or a sink refuses for good."""
+
+
+class DatabaseUnavailable(TransientError):
+    """A source or a sink does not answer, or throttled beyond the retry bound."""
+
+
 class StoreError(TerminalError):
     """A request the serving store refuses for good."""
 

@@ -43,7 +43,7 @@ def test_bad_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, te
 
 @pytest.mark.parametrize("assignment", ["store.tabel=x", "table=x", "store.table"])
 def test_bad_assignments_list_the_known_keys(assignment: str) -> None:
-    with pytest.raises(ConfigError, match="known keys: home, cache, spark"):
+    with pytest.raises(ConfigError, match="known keys: home, cache, source, spark"):
         config.load([assignment])
 
 

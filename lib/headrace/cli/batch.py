@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from headrace.cli.cassandra import jars_of, table_history
 from headrace.cli.keeping import keep
 from headrace.cli.opening import load, name_of, now, opened_spark, opened_store, promoting
 from headrace.cli.options import (
@@ -33,6 +34,7 @@ _input = click.option(
     "--input", "path", type=click.Path(path_type=Path), help="File of events: .csv, .parquet or .json lines, or .gz."
 )
 _replace = click.option("--replace", is_flag=True, help="This file replaces all files landed before.")
+_refresh = click.option("--refresh", is_flag=True, help="With source=cassandra: read the table anew.")
 _disjoint = click.option("--disjoint", is_flag=True, help="This file shares no event with files landed before.")
 
 
@@ -41,6 +43,7 @@ _disjoint = click.option("--disjoint", is_flag=True, help="This file shares no e
 @_input
 @_replace
 @_disjoint
+@_refresh
 @click.option("--retrain", is_flag=True, help="Train a new generation even if nothing changed.")
 @force_option
 @json_option
@@ -51,6 +54,7 @@ def run(
     path: Path | None,
     replace: bool,
     disjoint: bool,
+    refresh: bool,
     retrain: bool,
     force: bool,
     as_json: bool,
@@ -59,7 +63,8 @@ def run(
 
     DEFINITION is a built-in name (segments or sales), package.module:name, or file.py:name. Every step resumes where an
     earlier run stopped, and what is unchanged is not sent again. A generation that fails the definition's gate is
-    sealed, but not published nor promoted: exit 1.
+    sealed, but not published nor promoted: exit 1. With --set source=cassandra its history is read from a table, once,
+    and the clusters' sizes are written back.
     """
     from headrace.batch.lease import owner_name
     from headrace.batch.outcome import report_run
@@ -67,31 +72,36 @@ def run(
     from headrace.report import summary
 
     loaded = load(definition)
-    source, note = source_of(loaded, path, settings)
     say = say_steps(as_json)
-    with opened_spark(settings, f"run {loaded.name}", say) as spark:
-        ran = run_all(
-            spark,
-            settings,
-            loaded,
-            source,
-            owner=owner_name(),
-            say=say,
-            promote=promoting(settings, loaded.name, force=force),
-            replace=replace,
-            disjoint=disjoint,
-            retrain=retrain,
-            force=force,
-        )
-        say("report")
-        outcome = report_run(spark, settings, loaded, ran, note)
-        held_out = None
-        if loaded.training is not None:
-            from headrace.cli.prediction import held_out_told
+    with table_history(settings, loaded, path, refresh=refresh) as table:
+        source, note = (None, "") if table else source_of(loaded, path, settings)
+        with opened_spark(settings, f"run {loaded.name}", say, jars_of(table)) as spark:
+            if table:
+                read = table.land(spark, say)
+                source, note, replace = read.path, read.note, replace or read.replace
+            ran = run_all(
+                spark,
+                settings,
+                loaded,
+                source,
+                owner=owner_name(),
+                say=say,
+                promote=promoting(settings, loaded.name, force=force),
+                replace=replace,
+                disjoint=disjoint,
+                retrain=retrain,
+                force=force,
+            )
+            say("report")
+            outcome = report_run(spark, settings, loaded, ran, note)
+            held_out = None
+            if loaded.training is not None:
+                from headrace.cli.prediction import held_out_told
 
-            held_out = held_out_told(spark, settings, loaded, ran.trained.generation.manifest.generation, say)
+                held_out = held_out_told(spark, settings, loaded, ran.trained.generation.manifest.generation, say)
+        written = table.write_back(outcome) if table else {}
     keep(settings, loaded.name, outcome.to_report(now()))
-    told = outcome.to_json() | ({"held_out": held_out} if held_out else {})
+    told = {**outcome.to_json(), **written, **({"held_out": held_out} if held_out else {})}
     show(as_json, told, lambda: summary(outcome.facts, outcome.report))
     if held_out and not as_json:
         click.echo("\n" + fields(held_out))
@@ -102,19 +112,27 @@ def run(
 @_input
 @_replace
 @_disjoint
+@_refresh
 @json_option
 @with_settings
 def ingest(
-    settings: Settings, definition: str, path: Path | None, replace: bool, disjoint: bool, as_json: bool
+    settings: Settings, definition: str, path: Path | None, replace: bool, disjoint: bool, refresh: bool, as_json: bool
 ) -> None:
     """Land a file's events in the lake of DEFINITION's stream; bad rows go to quarantine."""
     from headrace.batch.ingest import ingest as land
     from headrace.batch.run import named_input
 
     loaded = load(definition)
-    source = named_input(loaded, source_of(loaded, path, settings)[0])
-    with opened_spark(settings, f"ingest {loaded.name}", say_steps(as_json)) as spark:
-        landed = land(spark, settings, loaded, source, now=now(), replace=replace, disjoint=disjoint)
+    say = say_steps(as_json)
+    with table_history(settings, loaded, path, refresh=refresh) as table:
+        source = None if table else named_input(loaded, source_of(loaded, path, settings)[0])
+        with opened_spark(settings, f"ingest {loaded.name}", say, jars_of(table)) as spark:
+            if table:
+                read = table.land(spark, say)
+                source, replace = read.path, replace or read.replace
+            landed = land(
+                spark, settings, loaded, named_input(loaded, source), now=now(), replace=replace, disjoint=disjoint
+            )
     show(as_json, _ingest_json(landed), lambda: _ingest_text(landed))
 
 

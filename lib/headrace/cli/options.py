@@ -39,8 +39,9 @@ def with_settings(command: F) -> F:
             level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
         )
         logging.getLogger("py4j").setLevel(logging.WARNING)
-        # Its client tells every attempt to reach a broker that is gone; what comes of it is told by our own error.
-        logging.getLogger("kafka").setLevel(logging.WARNING if verbose else logging.CRITICAL)
+        # These clients tell every attempt to reach who is gone; what comes of it is told by our own error.
+        for client in ("kafka", "cassandra"):
+            logging.getLogger(client).setLevel(logging.WARNING if verbose else logging.CRITICAL)
         settings = config.load(assignments, env)
         log_lines(journal.NAME, logging.INFO if verbose else settings.stream.log_level.upper())
         return command(*args, settings=settings, **kwargs)

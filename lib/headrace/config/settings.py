@@ -5,152 +5,39 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationError
 
 from headrace.config import variables
+from headrace.config.sections import (
+    CassandraSettings,
+    EnginesSettings,
+    IngestSettings,
+    KafkaSettings,
+    KinesisSettings,
+    PostgresSettings,
+    PublishSettings,
+    RedshiftSettings,
+    SalesSettings,
+    Section,
+    ServeSettings,
+    SparkSettings,
+    StoreSettings,
+    StreamSettings,
+)
 from headrace.errors import ConfigError, nearest
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SparkSettings(_Section):
-    master: str
-    driver_memory: str
-    shuffle_partitions: int = Field(ge=0)
-    class_data_sharing: bool
-    jvm_flags: str
-
-
-class StoreSettings(_Section):
-    kind: Literal["dynamodb", "memory"]
-    table: str = Field(pattern=r"^[A-Za-z0-9_.-]{3,255}$")
-    region: str
-    endpoint: str
-    create_table: bool
-
-
-class IngestSettings(_Section):
-    max_quarantine_share: float = Field(ge=0, le=1)
-    multiline: bool
-
-
-class PublishSettings(_Section):
-    lease_s: int = Field(ge=5)
-    retry_s: int = Field(ge=1)
-    rollback_window: int = Field(ge=0)
-
-
-class ServeSettings(_Section):
-    host: str
-    port: int = Field(ge=0, le=65535)
-    require_token: bool
-    token_secret: str
-    token_file: str
-    tls_certificate: str
-    tls_key: str
-    champion_cache_s: float = Field(ge=0)
-    max_body_bytes: int = Field(ge=1024)
-    store_timeout_s: float = Field(gt=0)
-    store_down: Literal["refuse", "stale"]
-    view: list[str]
-    view_refresh_s: float = Field(ge=0)
-    view_max_age_s: float = Field(ge=0)
-    logged_share: float = Field(ge=0, le=1)
-    shadow_share: float = Field(ge=0, le=1)
-    past: list[str]
-    watch_s: float = Field(ge=0)
-
-
-class KafkaSettings(_Section):
-    bootstrap: str
-    security: Literal["plaintext", "tls", "sasl_tls", "msk_iam"]
-    mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"]
-    username_secret: str
-    password_secret: str
-    ca_file: str
-    max_per_trigger: int = Field(ge=0)
-    max_ahead_s: int = Field(ge=0)
-
-
-class KinesisSettings(_Section):
-    streams: tuple[str, ...]
-    region: str
-    endpoint: str
-    since: str
-    max_per_trigger: int = Field(ge=0)
-    max_ahead_s: int = Field(ge=0)
-
-    @field_validator("since")
-    @classmethod
-    def _is_a_beginning(cls, since: str) -> str:
-        """An instant becomes one of UTC where it says nothing else."""
-        if since in {"TRIM_HORIZON", "LATEST"}:
-            return since
-        try:
-            instant = datetime.fromisoformat(since)
-        except ValueError:
-            raise ValueError("TRIM_HORIZON, LATEST or an instant such as 2026-11-01T00:00:00Z") from None
-        return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).isoformat()
-
-
-class PostgresSettings(_Section):
-    address: str
-    database: str
-    user: str
-    password_secret: str
-    tls: bool
-
-
-class RedshiftSettings(_Section):
-    region: str
-    endpoint: str
-    s3_endpoint: str
-    cluster: str
-    workgroup: str
-    database: str
-    db_user: str
-    secret_arn: str
-    iam_role: str
-    staging: str
-    kms_key: str
-    parallel: bool
-    cleanup: Literal["delete", "keep", "keep_on_failure"]
-    timeout_s: float = Field(gt=0)
-
-
-class SalesSettings(_Section):
-    source: Literal["postgres", "redshift"]
-    query_file: str
-
-
-class StreamSettings(_Section):
-    update_interval_s: float = Field(ge=0)
-    ingest_interval_s: float = Field(ge=0)
-    heartbeat_s: float = Field(gt=0)
-    metrics_port: int = Field(ge=0, le=65535)
-    handover_s: float = Field(gt=0)
-    log_level: Literal["info", "warning"]
-
-
-class EnginesSettings(_Section):
-    kafka_heap_mb: int = Field(ge=128)
-    dynamodb_heap_mb: int = Field(ge=64)
-    cassandra_heap_mb: int = Field(ge=256)
-
-
-class Settings(_Section):
+class Settings(Section):
     """Everything a command needs to know that is not in a definition."""
 
     environment: str
     home: Path
     cache: Path
+    source: Literal["files", "cassandra"]
     spark: SparkSettings
     store: StoreSettings
     ingest: IngestSettings
@@ -161,6 +48,7 @@ class Settings(_Section):
     postgres: PostgresSettings
     redshift: RedshiftSettings
     sales: SalesSettings
+    cassandra: CassandraSettings
     stream: StreamSettings
     engines: EnginesSettings
 
@@ -183,6 +71,11 @@ class Settings(_Section):
     @property
     def staged(self) -> Path:
         return self.home / "staged"
+
+    @property
+    def made(self) -> Path:
+        """The record of what was made outside of `home`, and what `headrace cleanup` may drop."""
+        return self.home / "made.json"
 
     @property
     def engine_home(self) -> Path:

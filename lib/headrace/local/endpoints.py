@@ -1,4 +1,4 @@
-"""Where the serving store, Kafka and Kinesis answer, as the settings say."""
+"""Where the serving store, Kafka, Kinesis and Cassandra answer, as the settings say."""
 
 from __future__ import annotations
 
@@ -37,6 +37,26 @@ def stream_address(settings: Settings, stream: str) -> str:
     from headrace.local.engines import endpoint
 
     return endpoint("kinesis", settings)
+
+
+def cassandra_contact(settings: Settings) -> tuple[tuple[str, ...], int]:
+    """The hosts of Cassandra or Amazon Keyspaces to begin with, and their port.
+
+    Raises ConfigError where none is configured, EngineError, naming `headrace up cassandra`, when the local engine is
+    asked for and does not answer.
+    """
+    configured = settings.cassandra
+    if configured.hosts == ENGINE:
+        from headrace.local.engines import endpoint
+
+        host, _, port = endpoint("cassandra", settings).rpartition(":")
+        return (host,), int(port)
+    hosts = tuple(host.strip() for host in configured.hosts.split(",") if host.strip())
+    if not hosts and configured.auth == "sigv4":
+        hosts = (f"cassandra.{configured.region}.amazonaws.com",)
+    if not hosts:
+        raise ConfigError("no host of Cassandra is configured", do="set cassandra.hosts=HOST[,HOST]")
+    return hosts, configured.port
 
 
 def kafka_bootstrap(settings: Settings) -> str:

@@ -27,6 +27,8 @@ from headrace.models.expressions import column, number, where
 from headrace.models.learner import Contribution, Fitted, require_finite
 from headrace.models.linear import LinearRegression
 from headrace.models.logistic import LogisticRegression
+from headrace.models.pmml import Document
+from headrace.models.pmml_encoding import over_columns
 from headrace.models.samples import as_numbers, usable
 from headrace.schemas.lake import FOUND
 
@@ -181,6 +183,19 @@ class Encoded:
         known = known_sql(fitted) if self.unseen != "keep" else []
         made_over = {name: over_columns(sql) for name, sql in told.items()}
         return {name: where(known, sql) for name, sql in made_over.items()} if known else made_over
+
+    def pmml(self, parameters: Mapping[str, Any]) -> Document:
+        def of_model(inputs: tuple[str, ...]) -> Document:
+            return self.regression(inputs).pmml({**parameters["model"], "features": list(inputs)})
+
+        return over_columns(
+            parameters["features"],
+            self.optional,
+            parameters["encodings"],
+            parameters["target"],
+            of_model,
+            refuses_unseen=self.unseen != "keep",
+        )
 
     def empty(self, parameters: Mapping[str, Any]) -> Contribution:
         return self._regression(parameters["encodings"]).empty(parameters["model"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -230,7 +231,7 @@ class LogisticRegression:
         missed = own - (target[:, None] == np.arange(self.classes)[-self._rows :])
         gradient = [sums(missed[:, [row]] * inputs) for row in range(self._rows)]
         curvature = []
-        for one, other in _pairs(self._rows):
+        for one, other in combinations_with_replacement(range(self._rows), 2):
             weight = own[:, one] * (1 - own[:, one] if one == other else own[:, other])
             curvature.append(gram(np.sqrt(weight)[:, None] * inputs))
         return {
@@ -269,7 +270,9 @@ class LogisticRegression:
         """The mean log loss's second derivatives, the penalty's among them, by rows of coefficients."""
         wide = len(penalty)
         full = np.zeros((self._rows * wide, self._rows * wide))
-        for (one, other), totals in zip(_pairs(self._rows), whole["curvature"], strict=True):
+        for (one, other), totals in zip(
+            combinations_with_replacement(range(self._rows), 2), whole["curvature"], strict=True
+        ):
             block = squared(totals, wide, n)
             at, across = slice(one * wide, (one + 1) * wide), slice(other * wide, (other + 1) * wide)
             if one == other:
@@ -277,10 +280,6 @@ class LogisticRegression:
             else:
                 full[at, across] = full[across, at] = -block
         return full
-
-
-def _pairs(rows: int) -> Iterator[tuple[int, int]]:
-    return ((one, other) for one in range(rows) for other in range(one, rows))
 
 
 def _by_class(parameters: Mapping[str, Any]) -> tuple[Floats, Floats]:
@@ -293,5 +292,4 @@ def _by_class(parameters: Mapping[str, Any]) -> tuple[Floats, Floats]:
 
 def _scores(parameters: Mapping[str, Any], rows: Floats) -> Floats:
     """samples x classes from scaled samples."""
-    made = [weighted_sum(rows, row, constant) for row, constant in zip(*_by_class(parameters), strict=True)]
-    return np.column_stack(made)
+    return np.column_stack([weighted_sum(rows, row, start) for row, start in zip(*_by_class(parameters), strict=True)])

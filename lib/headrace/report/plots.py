@@ -6,7 +6,7 @@ import io
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -101,6 +101,12 @@ def drawn_bars(axes: Axes, edges: Sequence[float], counts: Sequence[int]) -> Non
     axes.xaxis.set_major_formatter(lambda value, _: _brief(value))
     axes.grid(axis="y")
     axes.tick_params(length=0)
+
+
+def counted(title: str, unit: str, counts: Mapping[str, int], caption: str = "") -> Plot:
+    """A bar with its number for each label, the first on top."""
+    with styled():
+        return Plot(title, _bars(list(counts), list(counts.values()), unit), caption)
 
 
 @contextmanager

@@ -55,6 +55,15 @@ def quarantine_path(lake: Path, stream: str) -> Path:
     return lake / "quarantine" / stream
 
 
+def table_snapshot_path(lake: Path, table: str) -> Path:
+    """The folder that holds the snapshot of a database's table, which no stream has.
+
+    >>> table_snapshot_path(Path("lake"), "shop.online_retail").as_posix()
+    'lake/snapshots/shop.online_retail'
+    """
+    return lake / "snapshots" / table
+
+
 def gaps_path(lake: Path, stream: str) -> Path:
     """The Delta table of position ranges that were given up, which exists once there is one."""
     return lake / "gaps" / stream

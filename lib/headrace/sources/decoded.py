@@ -70,7 +70,7 @@ def decode(
 ) -> Decoded:
     """See `sources.files.read_events`."""
     source = reading(spark, file, schema, event_time, multiline=multiline, needed=needed)
-    held = _held(spark, _sorted_out(source, schema))
+    held = held_in_memory(spark, _sorted_out(source, schema))
     try:
         groups = _count(held, event_time)
         if file.format != "parquet" and not multiline:
@@ -115,7 +115,7 @@ def _sorted_out(source: Reading, schema: Schema) -> DataFrame:
     )
 
 
-def _held(spark: SparkSession, records: DataFrame) -> DataFrame:
+def held_in_memory(spark: SparkSession, records: DataFrame) -> DataFrame:
     """Kept in memory and then on disk, so that the file is parsed once and serials mean the same in every job."""
     from pyspark import StorageLevel
 

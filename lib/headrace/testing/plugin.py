@@ -50,7 +50,7 @@ def spark(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     )
     extra = {"spark.ui.enabled": "false", "spark.sql.warehouse.dir": str(home / "warehouse")}
     try:
-        session = open_session(settings, "headrace-tests", ("delta", "kafka-source"), extra)
+        session = open_session(settings, "headrace-tests", ("delta", "kafka-source", "cassandra-source"), extra)
     except DownloadError as error:
         _cannot_be_had("spark", error, request.config)
     yield session
