@@ -37,7 +37,6 @@ BENCHES: dict[str, tuple[str, ...]] = {
     "scoring": (),
     "contribution": (),
     "lookups": (),
-    "sales": (),
 }
 
 
