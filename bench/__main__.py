@@ -31,6 +31,7 @@ BENCHES: dict[str, tuple[str, ...]] = {
     "catchup": (),
     "kinesis": (),
     "cassandra": (_RETAIL,),
+    "sales": (),
     "divergence": FILES,
     "as_of": (),
     "scoring": (),

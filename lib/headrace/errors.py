@@ -150,5 +150,9 @@ class EngineError(TransientError):
     """A local engine does not start or does not answer."""
 
 
+class SourceUnavailable(TransientError):
+    """A database or warehouse that does not answer, or is throttled; the same query may succeed later."""
+
+
 class DownloadError(TransientError):
     """A download that failed; what has arrived is kept and resumed by the next call."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headrace.definitions import Definition
+from headrace.definitions.definition import DROP_REASON
+from headrace.definitions.events import marked, prepared
 from headrace.evaluate.gate import Verdict
+from headrace.evaluate.metrics import measured
 from headrace.evaluate.selection import held_out
 from headrace.evaluate.splits import by_hash
+from headrace.models.learner import Fitted
 from headrace.schemas.positions import PLACE
 
 if TYPE_CHECKING:
@@ -31,6 +36,46 @@ def samples_of(definition: Definition, rows: DataFrame) -> DataFrame:
     Out: `sample_keys`, `fit_columns`.
     """
     return rows.select(*sample_keys(definition), *fit_columns(definition))
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Prepared events to fit on, and those held out by the definition's `training`, None without one."""
+
+    training: DataFrame
+    held_out: DataFrame | None
+
+
+def sides(definition: Definition, events: DataFrame) -> Sides:
+    """The events of a snapshot on their sides. Percentages count events that `prepare` drops, too."""
+    if definition.training is None:
+        return Sides(prepared(definition, events), None)
+    from pyspark.sql import functions as F
+
+    parts = definition.training.parts(marked(definition, events))
+    training, held_out = (
+        side.where(F.col(DROP_REASON).isNull()).drop(DROP_REASON) for side in (parts.training(0), parts.held_out(0))
+    )
+    return Sides(training, held_out)
+
+
+def judged(
+    definition: Definition, learned: Fitted | None, features: DataFrame, events: Sides
+) -> tuple[dict[str, Any], Verdict | None]:
+    """`held_out`, the metrics over the samples that were held out, and the gate's verdict on them.
+
+    Held out are the events beyond the definition's `training`, measured by what was fitted on those; without one, the
+    samples that the gate draws, measured by a fit on the others. Neither without both.
+    """
+    if events.held_out is None or learned is None or definition.learner is None:
+        return gated(definition, features, events.training)
+    columns = fit_columns(definition)
+    samples = events.held_out.select(*columns).persist()
+    try:
+        metrics = measured(definition.learner, learned, samples, columns)
+    finally:
+        samples.unpersist(blocking=True)
+    return {"held_out": metrics}, definition.gate.verdict(metrics) if definition.gate else None
 
 
 def gated(definition: Definition, features: DataFrame, events: DataFrame) -> tuple[dict[str, Any], Verdict | None]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import headrace
 from headrace.algebra import explain_overflow, states_by_entity
-from headrace.batch.evaluation import gated
+from headrace.batch.evaluation import judged, sides
 from headrace.batch.finished import features_of, finished
 from headrace.batch.theta import fitted, unfitted
 from headrace.config import Settings, redacted
@@ -117,9 +117,9 @@ def _fit(definition: Definition, seen: Snapshot, draft: Draft, base: Generation 
             entities = features.count()
         if not entities:
             raise _nothing_counted(definition, seen)
-        events = prepared(definition, seen.events)
-        theta, learned = fitted(definition, theta, features, events, base.theta() if base else None)
-        held_out, verdict = gated(definition, features, events)
+        parts = sides(definition, seen.events)
+        theta, learned = fitted(definition, theta, features, parts.training, base.theta() if base else None)
+        held_out, verdict = judged(definition, learned, features, parts)
         if learned is not None:
             learned.pipeline.write().save(str(draft.path / MODEL))
         draft.write_json(THETA, theta)

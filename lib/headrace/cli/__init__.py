@@ -14,15 +14,18 @@ INTERRUPTED = 130
 # command -> (module, one line of help); the modules import Spark, boto3 and FastAPI only when they run.
 _COMMANDS = {
     "doctor": ("engines", "Check Java, jars, ports, memory and credentials, and say how to mend each."),
-    "up": ("engines", "Start local engines (kafka, dynamodb, cassandra, s3, kinesis); data survives `down`."),
+    "up": ("engines", "Start local engines (kafka, dynamodb, cassandra, s3, kinesis, postgres); data survives `down`."),
     "down": ("engines", "Stop the local engines this folder started."),
     "status": ("engines", "Show the local engines, their addresses and logs."),
     "run": ("batch", "Ingest, train, publish, promote and report: the main job."),
     "ingest": ("batch", "Land a file's events in the lake; bad rows go to quarantine."),
+    "datasource": ("datasource", "Tell what the columns of a file are, and their statistics."),
     "load": ("cassandra", "Load a file into a table of Cassandra or Amazon Keyspaces."),
     "explore": ("cassandra", "Write a page about a table: counts, nulls, totals, returns, quantiles."),
     "train": ("batch", "Train on one snapshot of the lake and seal a generation."),
     "select": ("selection", "Measure combinations of a learner's settings on held-out samples."),
+    "evaluate": ("prediction", "Measure a sealed generation on events that were held out from training."),
+    "batch-predict": ("prediction", "Score events into gzip CSV, shard by shard; resumable."),
     "publish": ("batch", "Write a sealed generation to the serving store."),
     "stream": ("stream", "Keep a definition current from its stream: land, count, hand over."),
     "replay": ("replay", "Send a file's rows to a topic as a live stream."),
@@ -58,7 +61,9 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"headrace.cli.{_COMMANDS[cmd_name][0]}"), cmd_name)
+        command: click.Command = getattr(
+            import_module(f"headrace.cli.{_COMMANDS[cmd_name][0]}"), cmd_name.replace("-", "_")
+        )
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

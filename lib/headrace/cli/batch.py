@@ -61,7 +61,7 @@ def run(
 ) -> None:
     """Ingest, train, publish, promote and report DEFINITION: the main job.
 
-    DEFINITION is a built-in name (segments), package.module:name, or file.py:name. Every step resumes where an
+    DEFINITION is a built-in name (segments or sales), package.module:name, or file.py:name. Every step resumes where an
     earlier run stopped, and what is unchanged is not sent again. A generation that fails the definition's gate is
     sealed, but not published nor promoted: exit 1. With --set source=cassandra its history is read from a table, once,
     and the clusters' sizes are written back.
@@ -94,9 +94,17 @@ def run(
             )
             say("report")
             outcome = report_run(spark, settings, loaded, ran, note)
+            held_out = None
+            if loaded.training is not None:
+                from headrace.cli.prediction import held_out_told
+
+                held_out = held_out_told(spark, settings, loaded, ran.trained.generation.manifest.generation, say)
         written = table.write_back(outcome) if table else {}
     keep(settings, loaded.name, outcome.to_report(now()))
-    show(as_json, {**outcome.to_json(), **written}, lambda: summary(outcome.facts, outcome.report))
+    told = {**outcome.to_json(), **written, **({"held_out": held_out} if held_out else {})}
+    show(as_json, told, lambda: summary(outcome.facts, outcome.report))
+    if held_out and not as_json:
+        click.echo("\n" + fields(held_out))
 
 
 @click.command()
@@ -249,6 +257,10 @@ def source_of(definition: Definition, named: Path | None, settings: Settings) ->
     from headrace.sources.online_retail import find
 
     history = definition.source.history
+    if named is None and history is not None and history.name == "tickit":
+        from headrace.sources.tickit import staged
+
+        return staged(settings)
     if named is None and (history is None or history.name != "online_retail"):
         return None, ""
     found = find(named, settings)

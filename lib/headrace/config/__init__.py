@@ -1,17 +1,18 @@
 """Configuration: base < environment < --set, typed and validated; the only reader of settings and environment."""
 
-from headrace.config.settings import (
+from headrace.config.sections import (
     CassandraSettings,
     EnginesSettings,
     IngestSettings,
+    KafkaSettings,
+    KinesisSettings,
     PublishSettings,
+    RedshiftSettings,
     ServeSettings,
-    Settings,
     SparkSettings,
     StoreSettings,
-    load,
-    redacted,
 )
+from headrace.config.settings import Settings, load, redacted
 from headrace.config.variables import (
     data_folder,
     is_set,
@@ -26,7 +27,10 @@ __all__ = [
     "CassandraSettings",
     "EnginesSettings",
     "IngestSettings",
+    "KafkaSettings",
+    "KinesisSettings",
     "PublishSettings",
+    "RedshiftSettings",
     "ServeSettings",
     "Settings",
     "SparkSettings",

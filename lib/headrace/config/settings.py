@@ -5,147 +5,33 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import ValidationError
 
 from headrace.config import variables
+from headrace.config.sections import (
+    CassandraSettings,
+    EnginesSettings,
+    IngestSettings,
+    KafkaSettings,
+    KinesisSettings,
+    PostgresSettings,
+    PublishSettings,
+    RedshiftSettings,
+    SalesSettings,
+    Section,
+    ServeSettings,
+    SparkSettings,
+    StoreSettings,
+    StreamSettings,
+)
 from headrace.errors import ConfigError, nearest
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SparkSettings(_Section):
-    master: str
-    driver_memory: str
-    shuffle_partitions: int = Field(ge=0)
-    class_data_sharing: bool
-    jvm_flags: str
-
-
-class StoreSettings(_Section):
-    kind: Literal["dynamodb", "memory"]
-    table: str = Field(pattern=r"^[A-Za-z0-9_.-]{3,255}$")
-    region: str
-    endpoint: str
-    create_table: bool
-
-
-class IngestSettings(_Section):
-    max_quarantine_share: float = Field(ge=0, le=1)
-    multiline: bool
-
-
-class PublishSettings(_Section):
-    lease_s: int = Field(ge=5)
-    retry_s: int = Field(ge=1)
-    rollback_window: int = Field(ge=0)
-
-
-class ServeSettings(_Section):
-    host: str
-    port: int = Field(ge=0, le=65535)
-    require_token: bool
-    token_secret: str
-    token_file: str
-    tls_certificate: str
-    tls_key: str
-    champion_cache_s: float = Field(ge=0)
-    max_body_bytes: int = Field(ge=1024)
-    store_timeout_s: float = Field(gt=0)
-    store_down: Literal["refuse", "stale"]
-    view: list[str]
-    view_refresh_s: float = Field(ge=0)
-    view_max_age_s: float = Field(ge=0)
-    logged_share: float = Field(ge=0, le=1)
-    shadow_share: float = Field(ge=0, le=1)
-    past: list[str]
-    watch_s: float = Field(ge=0)
-
-
-class KafkaSettings(_Section):
-    bootstrap: str
-    security: Literal["plaintext", "tls", "sasl_tls", "msk_iam"]
-    mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"]
-    username_secret: str
-    password_secret: str
-    ca_file: str
-    max_per_trigger: int = Field(ge=0)
-    max_ahead_s: int = Field(ge=0)
-
-
-class KinesisSettings(_Section):
-    streams: tuple[str, ...]
-    region: str
-    endpoint: str
-    since: str
-    max_per_trigger: int = Field(ge=0)
-    max_ahead_s: int = Field(ge=0)
-
-    @field_validator("since")
-    @classmethod
-    def _is_a_beginning(cls, since: str) -> str:
-        """An instant becomes one of UTC where it says nothing else."""
-        if since in {"TRIM_HORIZON", "LATEST"}:
-            return since
-        try:
-            instant = datetime.fromisoformat(since)
-        except ValueError:
-            raise ValueError("TRIM_HORIZON, LATEST or an instant such as 2026-11-01T00:00:00Z") from None
-        return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).isoformat()
-
-
-class CassandraSettings(_Section):
-    hosts: str
-    port: int = Field(ge=1, le=65535)
-    keyspace: str = Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")
-    replication_factor: int = Field(ge=1)
-    local_dc: str
-    tls: bool
-    ca_file: str
-    consistency: Literal["ONE", "LOCAL_ONE", "LOCAL_QUORUM", "QUORUM", "EACH_QUORUM", "ALL"]
-    # After what it is checked against.
-    auth: Literal["none", "password", "sigv4"]
-    username_secret: str
-    password_secret: str
-    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
-    page_size: int = Field(ge=10, le=100_000)
-    write_mb_per_s: float = Field(ge=0)
-    timeout_s: float = Field(gt=0)
-    retry_s: float = Field(ge=0)
-
-    @field_validator("auth")
-    @classmethod
-    def _is_safe(cls, auth: str, info: ValidationInfo) -> str:
-        """Signed requests go over TLS, and Amazon Keyspaces writes at LOCAL_QUORUM alone."""
-        if auth == "sigv4" and not info.data.get("tls"):
-            raise ValueError("cassandra.tls=true with sigv4")
-        if auth == "sigv4" and info.data.get("consistency") != "LOCAL_QUORUM":
-            raise ValueError("cassandra.consistency=LOCAL_QUORUM with sigv4")
-        return auth
-
-
-class StreamSettings(_Section):
-    update_interval_s: float = Field(ge=0)
-    ingest_interval_s: float = Field(ge=0)
-    heartbeat_s: float = Field(gt=0)
-    metrics_port: int = Field(ge=0, le=65535)
-    handover_s: float = Field(gt=0)
-    log_level: Literal["info", "warning"]
-
-
-class EnginesSettings(_Section):
-    kafka_heap_mb: int = Field(ge=128)
-    dynamodb_heap_mb: int = Field(ge=64)
-    cassandra_heap_mb: int = Field(ge=256)
-
-
-class Settings(_Section):
+class Settings(Section):
     """Everything a command needs to know that is not in a definition."""
 
     environment: str
@@ -159,6 +45,9 @@ class Settings(_Section):
     serve: ServeSettings
     kafka: KafkaSettings
     kinesis: KinesisSettings
+    postgres: PostgresSettings
+    redshift: RedshiftSettings
+    sales: SalesSettings
     cassandra: CassandraSettings
     stream: StreamSettings
     engines: EnginesSettings
@@ -178,6 +67,10 @@ class Settings(_Section):
     @property
     def answers(self) -> Path:
         return self.home / "answers"
+
+    @property
+    def staged(self) -> Path:
+        return self.home / "staged"
 
     @property
     def made(self) -> Path:

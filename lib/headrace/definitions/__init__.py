@@ -5,6 +5,7 @@ from headrace.definitions.events import drop_reasons, marked, prepared
 from headrace.definitions.finish import finish, outputs_json
 from headrace.definitions.load import load_definition
 from headrace.evaluate.gate import Gate
+from headrace.evaluate.splitting import Splitting
 from headrace.schemas import Field, Schema
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Field",
     "Gate",
     "Schema",
+    "Splitting",
     "Stream",
     "Table",
     "drop_reasons",

@@ -62,6 +62,8 @@ def describe(definition: Definition) -> dict[str, Any]:
     if definition.gate is not None:
         # Left out without one: definitions of earlier generations keep their hash.
         described["gate"] = definition.gate.describe()
+    if definition.training is not None:
+        described["training"] = definition.training.to_json()
     own = file_module(definition.origin)
     if own is not None:
         _archive(own, code)

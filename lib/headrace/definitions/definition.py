@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from headrace.algebra import Aggregate
 from headrace.errors import DefinitionError, nearest
 from headrace.evaluate.gate import Gate
+from headrace.evaluate.splitting import Splitting
 from headrace.models.learner import Learner
 from headrace.schemas import META_COLUMNS, Schema
 from headrace.schemas.positions import SEQUENCE
@@ -90,6 +91,7 @@ class Definition:
     learner, derive: what is fitted on the finished features and what is made of both; optional. A learner whose
     sample is an event is fitted on columns of the prepared events instead, and scores records, not entities.
     target: the column of the prepared events that such a learner is to tell.
+    training: the part of the events that such a learner is fitted on; the others are held out, and measured.
     gate: what the learner must show on samples held out from training before a generation is promoted.
     event_id: a column that identifies an event, by which copies are counted once.
     max_age: an answer older than this says `stale`.
@@ -107,6 +109,7 @@ class Definition:
     derive: Derivation | None = None
     target: str | None = None
     gate: Gate | None = None
+    training: Splitting | None = None
     event_id: str | None = None
     max_age: timedelta | None = None
     zone: str = "UTC"
@@ -152,7 +155,7 @@ class Definition:
 
     def features_only(self) -> Definition:
         """The same without what is learned and derived."""
-        return replace(self, learner=None, derive=None, target=None, gate=None)
+        return replace(self, learner=None, derive=None, target=None, gate=None, training=None)
 
     @property
     def entity_learner(self) -> Learner | None:
@@ -196,6 +199,11 @@ class Definition:
                 f"definition {self.name!r} needs a target and a learner of events together",
                 found=f"target {self.target!r} and learner {self.learner.kind if self.learner else None!r}",
                 do="name the column to tell as `target`" if self.target is None else "leave `target` out",
+            )
+        if self.training is not None and self.event_learner is None:
+            raise DefinitionError(
+                f"definition {self.name!r} names a part to train on but has no learner of events",
+                do="leave `training` out: entities have no positions",
             )
         if len(set(self.sample_columns)) < len(self.sample_columns):
             raise DefinitionError(

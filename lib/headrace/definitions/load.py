@@ -15,7 +15,10 @@ from types import CodeType, ModuleType
 from headrace.definitions.definition import Definition
 from headrace.errors import DefinitionError, nearest
 
-BUILT_IN = {"segments": "headrace.definitions.segments:segments"}
+BUILT_IN = {
+    "segments": "headrace.definitions.segments:segments",
+    "sales": "headrace.definitions.sales:sales",
+}
 
 
 def load_definition(name: str) -> Definition:

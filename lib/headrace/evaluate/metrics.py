@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.errors import DefinitionError, InputError, nearest
 from headrace.models.classes import fit_metrics, is_class_sql
+from headrace.models.encoded import Encoded
 from headrace.models.expressions import column
 from headrace.models.kmeans import KMeans
 from headrace.models.learner import Fitted, Learner
@@ -41,18 +42,29 @@ def metrics_of(learner: Learner) -> tuple[Metric, ...]:
     >>> [metric.name for metric in metrics_of(KMeans(3))]
     ['silhouette', 'inertia']
     """
-    match learner:
+    match teller(learner):
         case LinearRegression():
             return _NUMBERS
         case LogisticRegression() | NaiveBayes():
-            own = tuple(Metric(f"f1_{each}", greater_is_better=True) for each in range(learner.classes))
-            return (*(_TWO_CLASSES if learner.classes == 2 else _CLASSES), *own)
+            classes = classes_of(learner)
+            own = tuple(Metric(f"f1_{each}", greater_is_better=True) for each in range(classes))
+            return (*(_TWO_CLASSES if classes == 2 else _CLASSES), *own)
         case KMeans():
             return _CLUSTERS
     raise DefinitionError(
         f"nothing measures what a learner of kind {learner.kind!r} tells",
         expected="one of numbers, classes or clusters",
     )
+
+
+def teller(learner: Learner) -> Learner:
+    """What tells: the regression under the encodings, or the learner itself."""
+    return learner.regression(("any",)) if isinstance(learner, Encoded) else learner
+
+
+def classes_of(learner: Learner) -> int:
+    """How many classes it tells, 0 for a learner of numbers."""
+    return int(getattr(teller(learner), "classes", 0))
 
 
 def metric_named(learner: Learner, name: str | None) -> Metric:
@@ -78,15 +90,15 @@ def measured(learner: Learner, fitted: Fitted, samples: DataFrame, columns: Sequ
     Raises InputError when no row is left, or a metric has no value.
     """
     asked = metrics_of(learner)
-    numbers, total = usable(samples, columns), samples.count()
-    match learner:
+    numbers, total = usable(samples, columns, getattr(learner, "optional", ())), samples.count()
+    match teller(learner):
         case LinearRegression():
             told = numbers.selectExpr(column(columns[-1]), *_told(learner, fitted)).toDF("actual", "told")
             found = of_numbers(told)
         case LogisticRegression() | NaiveBayes():
-            known = numbers.where(is_class_sql(columns[-1], learner.classes))
+            known = numbers.where(is_class_sql(columns[-1], classes_of(learner)))
             told = known.selectExpr(f"{column(columns[-1])} AS actual", *_told(learner, fitted))
-            found = of_classes(told.where("prediction IS NOT NULL"), learner.classes)
+            found = of_classes(told.where("prediction IS NOT NULL"), classes_of(learner))
         case _:
             found = of_clusters(fitted.pipeline.transform(numbers), fitted.parameters["centers"])
     for metric in asked:

@@ -12,7 +12,7 @@ from headrace.schemas.positions import PLACE
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-_PART = "_part"
+PART = "_part"  # 0 upwards: which one a sample is in
 _OF = 1_000_000  # a share is cut at so many steps
 
 
@@ -27,13 +27,13 @@ class Parts:
         """All samples but those of the part."""
         from pyspark.sql import functions as F
 
-        return self.rows.where(F.col(_PART) != turn).drop(_PART)
+        return self.rows.where(F.col(PART) != turn).drop(PART)
 
     def held_out(self, turn: int) -> DataFrame:
         """The samples of the part."""
         from pyspark.sql import functions as F
 
-        return self.rows.where(F.col(_PART) == turn).drop(_PART)
+        return self.rows.where(F.col(PART) == turn).drop(PART)
 
 
 def folds(samples: DataFrame, keys: Sequence[str], count: int, seed: int) -> Parts:
@@ -45,7 +45,7 @@ def folds(samples: DataFrame, keys: Sequence[str], count: int, seed: int) -> Par
         raise DefinitionError("there is no such number of folds", found=count, expected="2 or more")
     from pyspark.sql import functions as F
 
-    return Parts(samples.withColumn(_PART, F.pmod(_hash(keys, seed), F.lit(count)).cast("int")), count)
+    return Parts(samples.withColumn(PART, F.pmod(_hash(keys, seed), F.lit(count)).cast("int")), count)
 
 
 def by_hash(samples: DataFrame, keys: Sequence[str], share: float, seed: int) -> Parts:
@@ -57,7 +57,7 @@ def by_hash(samples: DataFrame, keys: Sequence[str], share: float, seed: int) ->
     from pyspark.sql import functions as F
 
     drawn = F.pmod(_hash(keys, seed), F.lit(_OF))
-    return Parts(samples.withColumn(_PART, F.when(drawn < round(share * _OF), 0).otherwise(1)), 1)
+    return Parts(samples.withColumn(PART, F.when(drawn < round(share * _OF), 0).otherwise(1)), 1)
 
 
 def latest(samples: DataFrame, share: float) -> Parts:
@@ -75,7 +75,7 @@ def latest(samples: DataFrame, share: float) -> Parts:
     cut = ends.select(*log, (F.col("_last") + 1 - back).alias("_cut"))
     placed = samples.join(F.broadcast(cut), log, "left")
     part = F.when(F.col(place) >= F.col("_cut"), 0).otherwise(1)
-    return Parts(placed.withColumn(_PART, part).drop("_cut"), 1)
+    return Parts(placed.withColumn(PART, part).drop("_cut"), 1)
 
 
 def require_share(share: float) -> None:

@@ -29,11 +29,12 @@ from headrace.local.kafka import Kafka
 from headrace.local.kinesis import KinesisEngine
 from headrace.local.launch import Engine, Place
 from headrace.local.ports import choose, is_free
+from headrace.local.postgres import Postgres
 from headrace.local.process import Identity
 from headrace.local.s3 import S3
 
 ENGINES: dict[str, Engine] = {
-    engine.name: engine for engine in (DynamoDB(), Kafka(), Cassandra(), S3(), KinesisEngine())
+    engine.name: engine for engine in (DynamoDB(), Kafka(), Cassandra(), S3(), KinesisEngine(), Postgres())
 }
 DEFAULT = ("dynamodb", "kafka")
 """What `headrace up` starts when no engine is named."""

@@ -7,13 +7,14 @@ from typing import Any
 
 from headrace.algebra.description import made_from
 from headrace.models.cutoffs import CutOffs
+from headrace.models.encoded import Encoded
 from headrace.models.kmeans import KMeans
 from headrace.models.learner import Learner
 from headrace.models.linear import LinearRegression
 from headrace.models.logistic import LogisticRegression
 from headrace.models.naive_bayes import NaiveBayes
 
-_LEARNERS = (CutOffs, KMeans, LinearRegression, LogisticRegression, NaiveBayes)
+_LEARNERS = (CutOffs, Encoded, KMeans, LinearRegression, LogisticRegression, NaiveBayes)
 _MAKERS: dict[str, Callable[..., Learner]] = {made.kind: made for made in _LEARNERS}
 
 

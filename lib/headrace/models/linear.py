@@ -14,6 +14,7 @@ from headrace.models.contribution import contributed
 from headrace.models.expressions import column, literal, weighted, where_usable
 from headrace.models.learner import Contribution, Fitted, require_finite
 from headrace.models.moments import Floats, centred, no_products, scaled_products
+from headrace.models.penalties import lasso_share, require_penalties
 from headrace.models.pmml import Document, regressed, scaled_fields
 from headrace.models.samples import in_order, usable
 from headrace.models.scaling import conditioned, scaled, scaling, scaling_stages, weighted_sum
@@ -33,7 +34,8 @@ class LinearRegression:
 
     features: numeric columns of the prepared events, centred on their mean and divided by their standard deviation
     in training, as the target is. ridge: the penalty, in those units, on half the sum of squared coefficients beside
-    half the mean squared error (0: none); the intercept is free.
+    half the mean squared error (0: none); the intercept is free. lasso: the penalty on their absolute sum, with which
+    live parameters stay the generation's own: sums of products do not tell them.
 
     Samples with a null, a number that is not finite, or one of 2**20 or more standard deviations are not counted,
     neither in batch nor in the stream; `skipped` says how many.
@@ -46,6 +48,7 @@ class LinearRegression:
 
     features: tuple[str, ...]
     ridge: float = 0.0
+    lasso: float = 0.0
 
     kind: ClassVar[str] = "linear"
     sample: ClassVar[Literal["event"]] = "event"
@@ -59,11 +62,11 @@ class LinearRegression:
                 found=f"{len(self.features)}, of which {len(set(self.features))} are distinct",
                 expected=f"1 to {MAX_INPUTS} distinct columns",
             )
-        if not (np.isfinite(self.ridge) and self.ridge >= 0):
-            raise DefinitionError("linear regression has no such ridge", found=self.ridge, expected="0 or more")
+        require_penalties(_NAME, self.ridge, self.lasso)
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": self.kind, "features": list(self.features), "ridge": self.ridge}
+        own = {"lasso": self.lasso} if self.lasso else {}  # without: earlier generations keep their hash
+        return {"kind": self.kind, "features": list(self.features), "ridge": self.ridge, **own}
 
     def inputs(self, features: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG002 - it reads events
         return self.features
@@ -103,7 +106,11 @@ class LinearRegression:
             label = f"({column(target)} - {literal(means[-1])}) / {literal(scales[-1])}"
             rows = PipelineModel(stages).transform(numbers).selectExpr("scaled", f"{label} AS label")
             model = SparkLinearRegression(
-                solver="normal", regParam=self.ridge, standardization=False, featuresCol="scaled"
+                solver="normal",
+                regParam=self.ridge + self.lasso,
+                elasticNetParam=lasso_share(self.ridge, self.lasso),
+                standardization=False,
+                featuresCol="scaled",
             ).fit(rows)
         finally:
             numbers.unpersist(blocking=True)
@@ -156,7 +163,7 @@ class LinearRegression:
 
         Raises InputError when the samples together are collinear.
         """
-        if since["products"][0] == 0:
+        if since["products"][0] == 0 or self.lasso:
             return dict(parameters)
         whole = self.merge(parameters["contribution"], since)
         _, means, covariance = centred(whole["products"], len(self.features) + 1)

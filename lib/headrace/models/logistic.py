@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ from headrace.models.contribution import contributed
 from headrace.models.expressions import weighted, where_usable
 from headrace.models.learner import Contribution, Fitted, require_finite
 from headrace.models.moments import Floats, averages, gram, rows_counted, squared, sums
+from headrace.models.penalties import lasso_share, require_penalties
 from headrace.models.pmml import Document, added, classified, product, scaled_fields
 from headrace.models.samples import in_order, usable
 from headrace.models.scaling import MAX_CONDITION, conditioned, scaled, scaling, scaling_stages, weighted_sum
@@ -49,7 +51,7 @@ class LogisticRegression:
     features: numeric columns of the prepared events, centred on their mean and divided by their standard deviation
     in training. classes: how many there are; the target holds their numbers, 0 and up. ridge: the penalty, in scaled
     units, on half the sum of squared coefficients beside the mean log loss (0: none); intercepts are free.
-    max_iterations: Spark ML's.
+    max_iterations: Spark ML's. lasso: the penalty on their absolute sum; live parameters stay as fitted with one.
 
     Outputs: `probability_0`, ... of the classes, and `prediction`, the number of the likeliest.
     Samples with a null, a number that is not finite, one of 2**20 or more standard deviations, or a target that is
@@ -67,6 +69,7 @@ class LogisticRegression:
     ridge: float = 0.0
     classes: int = 2
     max_iterations: int = 100
+    lasso: float = 0.0
 
     kind: ClassVar[str] = "logistic"
     sample: ClassVar[Literal["event"]] = "event"
@@ -75,8 +78,7 @@ class LogisticRegression:
         object.__setattr__(self, "features", tuple(self.features))
         if self.classes < 2:
             raise DefinitionError(f"{_NAME} needs at least two classes", found=f"classes={self.classes}")
-        if not (np.isfinite(self.ridge) and self.ridge >= 0):
-            raise DefinitionError(f"{_NAME} has no such ridge", found=self.ridge, expected="0 or more")
+        require_penalties(_NAME, self.ridge, self.lasso)
         wide, rows = len(self.features) + 1, self._rows
         added_up = rows * wide + rows * (rows + 1) // 2 * (wide * (wide + 1) // 2)
         if not 0 < len(set(self.features)) == len(self.features) or added_up > MAX_SUMS:
@@ -103,6 +105,7 @@ class LogisticRegression:
             "ridge": self.ridge,
             "classes": self.classes,
             "max_iterations": self.max_iterations,
+            **({"lasso": self.lasso} if self.lasso else {}),
         }
 
     def inputs(self, features: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG002 - it reads events
@@ -179,7 +182,8 @@ class LogisticRegression:
         made: LogisticRegressionModel = SparkLogisticRegression(
             featuresCol="scaled",
             labelCol=target,
-            regParam=self.ridge,
+            regParam=self.ridge + self.lasso,
+            elasticNetParam=lasso_share(self.ridge, self.lasso),
             standardization=False,
             family="binomial" if self.classes == 2 else "multinomial",
             maxIter=self.max_iterations,
@@ -232,7 +236,7 @@ class LogisticRegression:
         missed = own - (target[:, None] == np.arange(self.classes)[-self._rows :])
         gradient = [sums(missed[:, [row]] * inputs) for row in range(self._rows)]
         curvature = []
-        for one, other in _pairs(self._rows):
+        for one, other in combinations_with_replacement(range(self._rows), 2):
             weight = own[:, one] * (1 - own[:, one] if one == other else own[:, other])
             curvature.append(gram(np.sqrt(weight)[:, None] * inputs))
         return {
@@ -251,7 +255,7 @@ class LogisticRegression:
         In a direction in which the samples tell next to nothing, such as along a line between separated classes,
         coefficients stay.
         """
-        if not any(since["counts"]):
+        if self.lasso or not any(since["counts"]):
             return dict(parameters)
         whole = self.merge(parameters["contribution"], since)
         n = sum(whole["counts"])
@@ -271,7 +275,9 @@ class LogisticRegression:
         """The mean log loss's second derivatives, the penalty's among them, by rows of coefficients."""
         wide = len(penalty)
         full = np.zeros((self._rows * wide, self._rows * wide))
-        for (one, other), totals in zip(_pairs(self._rows), whole["curvature"], strict=True):
+        for (one, other), totals in zip(
+            combinations_with_replacement(range(self._rows), 2), whole["curvature"], strict=True
+        ):
             block = squared(totals, wide, n)
             at, across = slice(one * wide, (one + 1) * wide), slice(other * wide, (other + 1) * wide)
             if one == other:
@@ -279,10 +285,6 @@ class LogisticRegression:
             else:
                 full[at, across] = full[across, at] = -block
         return full
-
-
-def _pairs(rows: int) -> Iterator[tuple[int, int]]:
-    return ((one, other) for one in range(rows) for other in range(one, rows))
 
 
 def _by_class(parameters: Mapping[str, Any]) -> tuple[Floats, Floats]:
@@ -295,5 +297,4 @@ def _by_class(parameters: Mapping[str, Any]) -> tuple[Floats, Floats]:
 
 def _scores(parameters: Mapping[str, Any], rows: Floats) -> Floats:
     """samples x classes from scaled samples."""
-    made = [weighted_sum(rows, row, constant) for row, constant in zip(*_by_class(parameters), strict=True)]
-    return np.column_stack(made)
+    return np.column_stack([weighted_sum(rows, row, start) for row, start in zip(*_by_class(parameters), strict=True)])

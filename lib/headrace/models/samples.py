@@ -47,10 +47,10 @@ def ranges(samples: DataFrame, names: Sequence[str]) -> dict[str, list[float]]:
     return {name: list(seen[name]) for name in names if seen[name][0] is not None}
 
 
-def usable(samples: DataFrame, names: Sequence[str]) -> DataFrame:
-    """The rows whose columns are all finite numbers, as doubles."""
+def usable(samples: DataFrame, names: Sequence[str], optional: Sequence[str] = ()) -> DataFrame:
+    """The rows whose columns are all finite numbers, as doubles; `optional` ones may be anything."""
     numbers = as_numbers(samples, names)
-    return numbers.where(reduce(and_, (_finite(name) for name in names)))
+    return numbers.where(reduce(and_, (_finite(name) for name in names if name not in optional)))
 
 
 def in_order(samples: DataFrame, names: Sequence[str], learner: str) -> DataFrame:

@@ -2,6 +2,8 @@
 
 from headrace.report.audit import write_audit
 from headrace.report.comparison import write_comparison
+from headrace.report.datasource import write_statistics
+from headrace.report.evaluation import evaluation_headline, evaluation_summary, write_evaluation
 from headrace.report.facts import (
     Category,
     Centre,
@@ -29,6 +31,8 @@ __all__ = [
     "Published",
     "RunFacts",
     "centres_of",
+    "evaluation_headline",
+    "evaluation_summary",
     "facts_to_json",
     "outputs_of",
     "selection_summary",
@@ -36,6 +40,8 @@ __all__ = [
     "summary",
     "write_audit",
     "write_comparison",
+    "write_evaluation",
     "write_report",
     "write_selection",
+    "write_statistics",
 ]

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from headrace.report.facts import Category, Feature, Grid, RunFacts
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Colours that stand for the page's own: matplotlib writes them, the page's variables replace them.
-_TEXT, _LINE, _BAR, _ACCENT = "#010203", "#010204", "#010205", "#010206"
-_VARIABLES = {_TEXT: "currentColor", _LINE: "var(--line)", _BAR: "var(--bar)", _ACCENT: "var(--accent)"}
+TEXT, LINE, BAR, ACCENT = "#010203", "#010204", "#010205", "#010206"
+_VARIABLES = {TEXT: "currentColor", LINE: "var(--line)", BAR: "var(--bar)", ACCENT: "var(--accent)"}
 _STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a name with dollar signs is a name
     "svg.fonttype": "none",  # text stays text: small, searchable, in the reader's own font
@@ -28,14 +29,14 @@ _STYLE: dict[Any, Any] = {
     "axes.facecolor": "none",
     "font.size": 10,
     "axes.titlesize": 10,
-    "axes.edgecolor": _LINE,
-    "axes.labelcolor": _TEXT,
-    "text.color": _TEXT,
-    "xtick.color": _TEXT,
-    "ytick.color": _TEXT,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": TEXT,
+    "text.color": TEXT,
+    "xtick.color": TEXT,
+    "ytick.color": TEXT,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "grid.color": _LINE,
+    "grid.color": LINE,
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
 }
@@ -64,7 +65,7 @@ class Point:
 
 def plots(run: RunFacts) -> list[Plot]:
     """The plots these facts allow, in reading order. Imports matplotlib, which takes a moment the first time."""
-    with _styled():
+    with styled():
         made = [_category(run, category) for category in run.categories if category.counts]
         if run.grid is not None and run.grid.counts:
             made.append(_grid(run, run.grid))
@@ -79,10 +80,10 @@ def plots(run: RunFacts) -> list[Plot]:
 
 def ranked(title: str, unit: str, points: Sequence[Point], caption: str) -> Plot:
     """A value with its spread for each label, the first on top, one of them the best."""
-    with _styled():
-        figure, axes = _figure(0.8 + 0.3 * len(points))
+    with styled():
+        figure, axes = drawing(0.8 + 0.3 * len(points))
         for place, point in zip(range(len(points))[::-1], points, strict=True):
-            colour, size = (_ACCENT, 8) if point.best else (_BAR, 5)
+            colour, size = (ACCENT, 8) if point.best else (BAR, 5)
             axes.errorbar(point.value, place, xerr=point.spread, color=colour, marker="o", markersize=size, capsize=3)
         axes.set_yticks(range(len(points))[::-1], [shown(point.label) for point in points])
         axes.set_xlabel(shown(unit))
@@ -90,17 +91,27 @@ def ranked(title: str, unit: str, points: Sequence[Point], caption: str) -> Plot
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
         axes.grid(axis="x")
         axes.tick_params(length=0)
-        return Plot(title, _svg(figure, title), caption)
+        return Plot(title, element(figure, title), caption)
+
+
+def drawn_bars(axes: Axes, edges: Sequence[float], counts: Sequence[int]) -> None:
+    """A bar between every two edges."""
+    widths = [end - start or 1.0 for start, end in pairwise(edges)]
+    axes.bar(edges[:-1], counts, width=widths, align="edge", color=BAR, edgecolor="none")
+    axes.xaxis.set_major_formatter(lambda value, _: _brief(value))
+    axes.grid(axis="y")
+    axes.tick_params(length=0)
 
 
 def counted(title: str, unit: str, counts: Mapping[str, int], caption: str = "") -> Plot:
     """A bar with its number for each label, the first on top."""
-    with _styled():
+    with styled():
         return Plot(title, _bars(list(counts), list(counts.values()), unit), caption)
 
 
 @contextmanager
-def _styled() -> Iterator[None]:
+def styled() -> Iterator[None]:
+    """What pictures of this page have in common, while they are drawn."""
     import matplotlib as mpl
 
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
@@ -124,23 +135,23 @@ def _category(run: RunFacts, category: Category) -> Plot:
     values, counts = list(category.counts), list(category.counts.values())
     if category.kind == "name":
         return Plot(title, _bars(values, counts, run.noun))
-    figure, axes = _figure(2.6)
-    drawn = axes.bar(range(len(counts)), counts, width=0.7, color=_BAR)
+    figure, axes = drawing(2.6)
+    drawn = axes.bar(range(len(counts)), counts, width=0.7, color=BAR)
     axes.bar_label(drawn, labels=[f"{n:,}" for n in counts], padding=2)
     axes.set_xticks(range(len(counts)), [shown(value) for value in values])
     axes.set_xlabel(shown(category.name.replace("_", " ")))
     axes.set_ylabel(shown(run.noun))
     axes.margins(y=0.12)
-    _whole_numbers(axes.yaxis)
+    whole_numbers(axes.yaxis)
     axes.tick_params(length=0)
-    return Plot(title, _svg(figure, title))
+    return Plot(title, element(figure, title))
 
 
 def _bars(labels: Sequence[str], counts: Sequence[int], unit: str, colours: Sequence[str] | None = None) -> str:
     """Horizontal bars with their counts, the first on top."""
-    figure, axes = _figure(0.5 + 0.27 * len(labels))
+    figure, axes = drawing(0.5 + 0.27 * len(labels))
     places = list(range(len(labels)))[::-1]
-    drawn = axes.barh(places, counts, height=0.7, color=colours or _BAR)
+    drawn = axes.barh(places, counts, height=0.7, color=colours or BAR)
     axes.bar_label(drawn, labels=[f"{n:,}" for n in counts], padding=3)
     axes.set_yticks(places, [shown(label) for label in labels])
     axes.set_xlabel(shown(unit))
@@ -148,7 +159,7 @@ def _bars(labels: Sequence[str], counts: Sequence[int], unit: str, colours: Sequ
     axes.set_xticks([])  # every bar says its number
     axes.spines["bottom"].set_visible(False)
     axes.tick_params(length=0)
-    return _svg(figure, unit + "".join(labels))
+    return element(figure, unit + "".join(labels))
 
 
 def _grid(run: RunFacts, grid: Grid) -> Plot:
@@ -156,7 +167,7 @@ def _grid(run: RunFacts, grid: Grid) -> Plot:
 
     row, column = (_score_name(name) for name in (grid.row, grid.column))
     counts = np.array(grid.counts, dtype=float)
-    figure, axes = _figure(3.6)
+    figure, axes = drawing(3.6)
     mesh = axes.pcolormesh(np.ma.masked_equal(counts, 0), cmap="cividis", vmin=0, edgecolors="none")
     for (r, c), count in np.ndenumerate(counts):
         if count:
@@ -175,17 +186,17 @@ def _grid(run: RunFacts, grid: Grid) -> Plot:
     if grid.measure:
         caption += f" Below: their mean {grid.measure}."
     title = f"{run.noun.capitalize()} by {row} and {column}"
-    return Plot(title, _svg(figure, title), caption)
+    return Plot(title, element(figure, title), caption)
 
 
 def _inertia(run: RunFacts) -> Plot:
-    figure, axes = _figure(2.6)
+    figure, axes = drawing(2.6)
     ks, inertia = zip(*run.inertia_by_k, strict=True)
-    axes.plot(ks, inertia, color=_BAR, marker="o", markersize=4)
+    axes.plot(ks, inertia, color=BAR, marker="o", markersize=4)
     k = len(run.centres.rows) if run.centres else None
     if k is not None and k in ks:
         value = inertia[ks.index(k)]
-        axes.plot([k], [value], color=_ACCENT, marker="o", markersize=8, linestyle="none")
+        axes.plot([k], [value], color=ACCENT, marker="o", markersize=8, linestyle="none")
         axes.annotate(f"k = {k}", (k, value), xytext=(6, 8), textcoords="offset points")
     axes.set_xticks(ks)
     axes.set_xlabel("clusters k")
@@ -194,53 +205,53 @@ def _inertia(run: RunFacts) -> Plot:
     axes.grid(axis="y")
     axes.tick_params(length=0)
     title = "Inertia over k"
-    return Plot(title, _svg(figure, title), "Sum of squared scaled distances to the nearest centre; less is tighter.")
+    return Plot(
+        title, element(figure, title), "Sum of squared scaled distances to the nearest centre; less is tighter."
+    )
 
 
 def _histogram(run: RunFacts, feature: Feature) -> Plot:
     assert feature.histogram is not None  # noqa: S101 - only called for those that have one
     held = feature.histogram
-    figure, axes = _figure(2.3)
-    widths = [end - start or 1.0 for start, end in zip(held.edges[:-1], held.edges[1:], strict=True)]
-    axes.bar(held.edges[:-1], held.counts, width=widths, align="edge", color=_BAR, edgecolor="none")
+    figure, axes = drawing(2.3)
+    drawn_bars(axes, held.edges, held.counts)
     axes.set_xlabel(shown(feature.name.replace("_", " ")))
     axes.set_ylabel(shown(run.noun))
-    _whole_numbers(axes.yaxis)
-    axes.xaxis.set_major_formatter(lambda value, _: _brief(value))
-    axes.grid(axis="y")
-    axes.tick_params(length=0)
+    whole_numbers(axes.yaxis)
     caption = f"The last bar also holds the {held.beyond:,} above {_brief(held.edges[-1])}." if held.beyond else ""
     title = f"{run.noun.capitalize()} by {feature.name.replace('_', ' ')}"
-    return Plot(title, _svg(figure, title), caption)
+    return Plot(title, element(figure, title), caption)
 
 
 def _quality(run: RunFacts) -> Plot:
     bars = []
     if run.counted is not None:
-        bars.append(("counted", run.counted, _BAR))
-    bars += [(f"dropped: {why}", rows, _ACCENT) for why, rows in run.dropped.items()]
-    bars += [(f"quarantined: {why}", rows, _ACCENT) for why, rows in run.quarantined.items()]
+        bars.append(("counted", run.counted, BAR))
+    bars += [(f"dropped: {why}", rows, ACCENT) for why, rows in run.dropped.items()]
+    bars += [(f"quarantined: {why}", rows, ACCENT) for why, rows in run.quarantined.items()]
     if run.counted is None and run.rows_read is not None:
-        bars.insert(0, ("read", run.rows_read, _BAR))
+        bars.insert(0, ("read", run.rows_read, BAR))
     labels, counts, colours = zip(*bars, strict=True)
     return Plot("Input quality", _bars(labels, counts, "rows", colours))
 
 
-def _figure(height: float) -> tuple[Figure, Axes]:
+def drawing(height: float) -> tuple[Figure, Axes]:
+    """A figure of the page's width, so many inches high."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     return figure, figure.subplots()
 
 
-def _whole_numbers(axis: Any) -> None:
+def whole_numbers(axis: Any) -> None:
+    """Have an axis show counts."""
     from matplotlib.ticker import MaxNLocator
 
     axis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     axis.set_major_formatter(lambda value, _: f"{value:,.0f}")
 
 
-def _svg(figure: Figure, key: str) -> str:
+def element(figure: Figure, key: str) -> str:
     """The figure as an element to put into a page: no names of its own, no colours of its own, nothing to load."""
     import hashlib
 

@@ -39,14 +39,15 @@ class Scorer:
     def predict(self, records: Sequence[Mapping[str, Any] | None], *, now: datetime) -> Predictions:
         """The learner's outputs for each record that its rule for unseen categories does not set aside.
 
-        records: the learner's inputs by name, finite numbers; None has no prediction. Raises InputError naming record,
-        field, nearest match.
+        records: the learner's inputs by name, finite numbers, or null where it fills one in; None has no prediction.
+        Raises InputError naming record, field, nearest match.
         """
         if len(records) > MAX_RECORDS:
             raise InputError("too many records in one request", found=len(records), expected=f"<= {MAX_RECORDS}")
         names = tuple(self.parameters["features"])
         there = {number: record for number, record in enumerate(records) if record is not None}
-        numbers = [_row(number, record, names) for number, record in there.items()]
+        optional = getattr(self.learner, "optional", ())
+        numbers = [_row(number, record, names, optional) for number, record in there.items()]
         rows = np.array(numbers, dtype=np.float64).reshape(len(there), len(names))
         aside = self.learner.set_aside(self.parameters, rows) if isinstance(self.learner, OfCategories) else {}
         of_row = list(there)
@@ -139,7 +140,8 @@ class Scoring:
         return Scorer(definition, served, learner, values, base.join(item.vector))
 
 
-def _row(number: int, record: Mapping[str, Any], names: tuple[str, ...]) -> list[float]:
+def _row(number: int, record: Mapping[str, Any], names: tuple[str, ...], optional: Sequence[str] = ()) -> list[float]:
+    """The numbers of a record; one that may be missing is then no number."""
     unknown = sorted(set(record) - set(names))
     if unknown:
         raise InputError(
@@ -151,6 +153,9 @@ def _row(number: int, record: Mapping[str, Any], names: tuple[str, ...]) -> list
     row = []
     for name in names:
         value = record.get(name)
+        if value is None and name in optional:
+            row.append(math.nan)
+            continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
             raise InputError(
                 f"record {number} lacks a number in {name!r}",

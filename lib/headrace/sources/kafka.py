@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kafka.consumer.fetcher import ConsumerRecord
     from pyspark.sql import DataFrame, SparkSession
 
-    from headrace.config.settings import KafkaSettings
+    from headrace.config import KafkaSettings
 
 _PATIENCE_MS = 10_000
 _FETCH_MS = 30_000

@@ -11,7 +11,7 @@ from headrace.config import secret
 from headrace.errors import ConfigError, EngineError, TerminalError, TransientError
 
 if TYPE_CHECKING:
-    from headrace.config.settings import KafkaSettings
+    from headrace.config import KafkaSettings
 
 _PROTOCOLS = {"plaintext": "PLAINTEXT", "tls": "SSL", "sasl_tls": "SASL_SSL", "msk_iam": "SASL_SSL"}
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"

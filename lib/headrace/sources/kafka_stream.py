@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.streaming.query import StreamingQuery
 
-    from headrace.config.settings import KafkaSettings
+    from headrace.config import KafkaSettings
 
 
 class KafkaFeed(Feed):

@@ -22,7 +22,7 @@ from headrace.errors import (
 from headrace.sources.streams import Topic
 
 if TYPE_CHECKING:
-    from headrace.config.settings import KinesisSettings
+    from headrace.config import KinesisSettings
 
 AT_MOST = 10_000  # records of one call. Source: Kinesis API reference, GetRecords
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}

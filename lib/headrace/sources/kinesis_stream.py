@@ -21,7 +21,7 @@ from headrace.sources.streams import Feed, Head, Place, Reach, Topic, Work
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from headrace.config.settings import KinesisSettings
+    from headrace.config import KinesisSettings
 
 
 class KinesisFeed(Feed):

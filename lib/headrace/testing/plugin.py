@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from headrace.config import Settings
+    from headrace.sources.postgres import Server
 
 
 class SettingsFactory(Protocol):
@@ -81,6 +82,21 @@ def kinesis(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A PostgreSQL of this run's own."""
+    import shutil
+
+    from headrace.local.postgres import DATABASE, USER, data_folder, password_of
+    from headrace.sources.postgres import Server
+
+    home = tmp_path_factory.mktemp("postgres")
+    for address in _engine("postgres", request, tmp_path_factory, home):
+        host, _, port = address.partition(":")
+        yield Server(host, int(port), DATABASE, USER, password_of(home / "postgres"))
+    shutil.rmtree(data_folder((home / "postgres").resolve()), ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
 def cassandra(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The host:port of a one-node Cassandra."""
     yield from _engine("cassandra", request, tmp_path_factory)
@@ -105,14 +121,16 @@ def headrace_settings(tmp_path: Path) -> SettingsFactory:
     return settings
 
 
-def _engine(name: str, request: pytest.FixtureRequest, folders: pytest.TempPathFactory) -> Iterator[str]:
+def _engine(
+    name: str, request: pytest.FixtureRequest, folders: pytest.TempPathFactory, folder: Path | None = None
+) -> Iterator[str]:
     from headrace.config import load
     from headrace.errors import DownloadError, EngineError
     from headrace.local.engines import running
 
     with ExitStack() as stack:
         try:
-            engine = stack.enter_context(running(name, folders.mktemp("engine"), load(environment="local")))
+            engine = stack.enter_context(running(name, folder or folders.mktemp("engine"), load(environment="local")))
         except DownloadError as error:
             _cannot_be_had(name, error, request.config)
         if engine.endpoint is None:

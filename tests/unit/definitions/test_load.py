@@ -82,7 +82,7 @@ def test_package(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("segmets", "there is no definition 'segmets'; found ['segments']; nearest 'segments'"),
+        ("segmets", "there is no definition 'segmets'; found ['sales', 'segments']; nearest 'segments'"),
         ("mine.py", "'mine.py' names no definition; name one in the file: `mine.py:name`"),
         ("{folder}/mien.py:spend", "mien.py'; nearest 'mine.py'"),
         ("{folder}/nowhere/mine.py:spend", "there is no file"),

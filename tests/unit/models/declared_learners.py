@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from headrace.models.cutoffs import CutOffs
+from headrace.models.encoded import Encoded
+from headrace.models.encoding import Bins, Number
 from headrace.models.kmeans import KMeans
 from headrace.models.learner import Learner
 from headrace.models.linear import LinearRegression
@@ -16,7 +18,10 @@ from headrace.models.naive_bayes import NaiveBayes
 FEATURES = ("recency", "frequency", "monetary")
 LEARNERS: dict[str, Learner] = {
     "cutoffs": CutOffs(FEATURES, k=1.5),
+    "encoded": Encoded((Number("recency"), Bins("frequency", 4), Number("monetary")), ridge=0.01),
+    "encoded classes": Encoded((Number("recency"), Number("frequency"), Bins("monetary", 3)), "logistic", ridge=0.01),
     "kmeans": KMeans(k=3),
+    "lasso": LinearRegression(FEATURES, ridge=0.01, lasso=0.01),
     "linear": LinearRegression(FEATURES),
     "logistic": LogisticRegression(FEATURES),
     "multinomial logistic": LogisticRegression(FEATURES, ridge=0.01, classes=3),

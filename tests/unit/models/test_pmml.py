@@ -13,6 +13,8 @@ import pytest
 from pmml_evaluator import MADE, differences, evaluated, table
 
 from headrace.models.cutoffs import CutOffs
+from headrace.models.encoded import Encoded
+from headrace.models.encoding import Bins, Cross, Number, OneHot
 from headrace.models.kmeans import KMeans
 from headrace.models.linear import LinearRegression
 from headrace.models.logistic import LogisticRegression
@@ -67,12 +69,46 @@ def counted(random: np.random.Generator, model: str, features: tuple[str, ...] =
     return learner, {"features": list(features), "target": "score_1", "classes": 3, **solved}
 
 
+def encodings(random: np.random.Generator, model: str = "linear", **rule: Any) -> Made:
+    """A number filled in and one that must be there, bins, categories and pairs of them."""
+    columns = (Number("score_0", "mean"), Number("b"), Bins("b", 4), Bins("score_0", 3, "median"))
+    learner = Encoded((*columns, OneHot("c"), Cross("c", "e")), model, **rule)
+    fitted: list[dict[str, Any]] = [
+        {"how": "number", "names": ["score_0"], "fill": 0.25, "inputs": ["n0"]},
+        {"how": "number", "names": ["b"], "fill": None, "inputs": ["n1"]},
+        {"how": "bins", "names": ["b"], "fill": None, "edges": [-0.5, 0.0, 2.0], "inputs": ["b1", "b2", "b3"]},
+        {"how": "bins", "names": ["score_0"], "fill": -0.5, "edges": [0.0], "inputs": ["b4"]},
+        {
+            "how": "one_hot",
+            "names": ["c"],
+            "known": [[0.0], [1.0], [2.5]],
+            "categories": [[0.0], [2.5]],
+            "inputs": ["c1", "c2"],
+        },
+        {
+            "how": "cross",
+            "names": ["c", "e"],
+            "known": [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [2.5, 0.0]],
+            "categories": [[0.0, 1.0]],
+            "inputs": ["x1"],
+        },
+    ]
+    inputs = tuple(name for one in fitted for name in one["inputs"])
+    _, inner = linear(random, inputs) if model == "linear" else logistic(random, features=inputs)
+    inner |= {"mean": [0.5] * len(inputs), "scale": [2.0] * len(inputs)}
+    read = {"features": ["score_0", "b", "c", "e"], "target": inner["target"]}
+    return learner, {**read, "encodings": fitted, "model": inner}
+
+
 EVERY: dict[str, Callable[[np.random.Generator], Made]] = {
     "linear": linear,
     "linear of one": lambda random: linear(random, ("a",)),
     "logistic": logistic,
     "logistic of one": lambda random: logistic(random, features=("a",)),
     "multinomial logistic": lambda random: logistic(random, 7),
+    "encoded": encodings,
+    "encoded, fail": lambda random: encodings(random, unseen="fail"),
+    "encoded, quarantine": lambda random: encodings(random, "logistic", unseen="quarantine"),
     "kmeans": clusters,
     "cutoffs": cutoffs,
     "cutoffs of one": lambda random: cutoffs(random, ("a",)),
@@ -97,6 +133,8 @@ def test_every_row_is_answered_as_the_scorer_does(kind: str) -> None:
     wide = len(parameters["features"])
     if isinstance(learner, NaiveBayes):
         ordinary = random.integers(0, 2 if learner.model == "bernoulli" else 12, (500, wide)).astype(float)
+    elif isinstance(learner, Encoded):
+        ordinary = random.choice([-1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 2.5, 7.0], (500, wide))
     elif isinstance(learner, KMeans):
         ordinary = random.uniform(-0.5, 1.5, (500, wide)) * (np.array(parameters["max"]) - parameters["min"])
         ordinary += parameters["min"]

@@ -11,6 +11,9 @@ import pytest
 from published import FITTED, LEARNER, NOW, learned, promote, publish, version
 
 from headrace.errors import InputError
+from headrace.models.each import score_each
+from headrace.models.encoded import Encoded
+from headrace.models.encoding import Number, OneHot
 from headrace.models.kmeans import KMeans
 from headrace.models.naive_bayes import NaiveBayes
 from headrace.schemas import Vector
@@ -44,6 +47,45 @@ def counted_to(store: MemoryStore, vector: Vector) -> None:
 
 def item(vector: Vector, samples: np.ndarray = SINCE, writes: int = 1) -> ModelItem:
     return ModelItem(json.dumps(LEARNER.contribution(FITTED, samples)), vector, writes)
+
+
+def test_a_feature_pipeline_fills_in_and_sets_aside(store: MemoryStore) -> None:
+    pipeline = Encoded((Number("temperature", "mean"), OneHot("hour")), unseen="quarantine")
+    parameters = {
+        "features": ["temperature", "hour"],
+        "encodings": [
+            {"how": "number", "names": ["temperature"], "fill": 20.0, "inputs": ["temperature__number"]},
+            {
+                "how": "one_hot",
+                "names": ["hour"],
+                "known": [[7.0], [8.0]],
+                "categories": [[8.0]],
+                "inputs": ["hour__8"],
+            },
+        ],
+        "model": {**FITTED, "features": ["temperature__number", "hour__8"]},
+    }
+    told = learned()
+    theta = {**told["theta"], "learner": parameters, "ranges": {}}
+    publish(
+        store,
+        "piped",
+        1,
+        {"a": version(1, 1)},
+        theta=theta,
+        description={**told["description"], "learner": pipeline.describe()},
+    )
+    promote(store, "piped", 1)
+    scorer = lookups(store).scorer("piped", live=False)
+    records = [{"temperature": None, "hour": 8}, {"temperature": 20, "hour": 8}, {"temperature": 1.5, "hour": 9}]
+    done = scorer.predict(records, now=NOW)
+    assert done.predictions[0] == done.predictions[1] is not None
+    assert list(done.quarantined) == [2]
+    rows = np.array([[np.nan, 8.0], [20.0, 8.0]])
+    batch, _ = score_each(pipeline, parameters, rows, ("temperature", "hour"))
+    assert [one["prediction"] for one in done.predictions if one] == batch["prediction"].tolist()
+    with pytest.raises(InputError, match="record 0 lacks a number in 'hour'"):
+        scorer.predict([{"temperature": 1, "hour": None}], now=NOW)
 
 
 def test_fitted_parameters_count_up_to_the_cut(store: MemoryStore) -> None:

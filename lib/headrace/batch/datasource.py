@@ -1,0 +1,59 @@
+"""The data source of a file: its schema, inferred once and edited by people, and the statistics of its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace.errors import InputError
+from headrace.evaluate.datasource import DataSource, inferred, statistics
+from headrace.sources.failures import named_failures
+from headrace.sources.files import fingerprint, spark_path
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+def described(
+    spark: SparkSession, path: Path, schema: Path, target: str | None
+) -> tuple[DataSource, list[dict[str, Any]]]:
+    """The data source as `schema` says, or else as inferred, which is written there; and its statistics.
+
+    target: the column to tell, None: what the schema says. Raises InputError where neither says it, and as `inferred`;
+    SchemaError where the file is not what the schema says.
+    """
+    file = fingerprint(path)
+    with named_failures(file.name):
+        rows = _read(spark, file.path, file.format).persist()
+        try:
+            source = _source(rows, schema, target)
+            return source, statistics(source, rows)
+        finally:
+            rows.unpersist(blocking=True)
+
+
+def _source(rows: DataFrame, schema: Path, target: str | None) -> DataSource:
+    if schema.is_file():
+        source = DataSource.of(schema.read_text("utf-8"))
+        source.require(rows)
+        if target is not None and target != source.target:
+            raise InputError(
+                f"{schema.name} names another target",
+                found=repr(source.target),
+                expected=repr(target),
+                do="edit the file, or leave --target out",
+            )
+        return source
+    if target is None:
+        raise InputError("nothing says which column is to be told", do="name it: --target NAME")
+    source = inferred(rows, target)
+    partial = schema.with_name(f".{schema.name}.partial")
+    partial.write_text(source.to_toml(), "utf-8")
+    partial.replace(schema)
+    return source
+
+
+def _read(spark: SparkSession, path: Path, form: str) -> DataFrame:
+    options: Mapping[str, Mapping[str, str]] = {"csv": {"header": "true", "inferSchema": "true"}}
+    return spark.read.format(form).options(**options.get(form, {})).load(spark_path(path))

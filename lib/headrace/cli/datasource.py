@@ -1,0 +1,37 @@
+"""`headrace datasource`: what the columns of a file are, in a file to edit, and their statistics on a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from headrace.cli.opening import opened_spark
+from headrace.cli.options import json_option, with_settings
+from headrace.cli.output import fields, say_steps, show
+from headrace.config import Settings
+
+
+@click.command()
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--target", metavar="NAME", help="The column to tell; it may be left out once the file says so.")
+@click.option("--schema", type=click.Path(path_type=Path, dir_okay=False), help="The file [default: FILE.toml beside].")
+@json_option
+@with_settings
+def datasource(settings: Settings, path: Path, target: str | None, schema: Path | None, as_json: bool) -> None:
+    """Tell what the columns of FILE (.parquet, .csv or .csv.gz, .json lines) are, and their statistics.
+
+    The schema is written as TOML the first time, and read from then on, as you may have edited it.
+    """
+    from headrace.batch.datasource import described
+    from headrace.report import write_statistics
+
+    file = schema or path.with_name(f"{path.name}.toml")
+    with opened_spark(settings, f"datasource {path.name}", say_steps(as_json)) as spark:
+        source, columns = described(spark, path, file, target)
+    page = write_statistics(
+        settings.reports / f"{path.stem}-datasource.html", path.name, source.target, source.learner, columns
+    )
+    kinds = {one.name: one.kind for one in source.columns}
+    told = {"target": source.target, "learner": source.learner, "schema": str(file), "report": str(page)}
+    show(as_json, {**told, "columns": columns}, lambda: fields({**told, **kinds}))
