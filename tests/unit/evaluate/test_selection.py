@@ -91,7 +91,7 @@ def test_grids() -> None:
 @pytest.mark.parametrize(
     ("texts", "says"),
     [
-        ({"rigde": ["1"]}, "no such setting; found 'rigde'; expected one of features, ridge; nearest 'ridge'"),
+        ({"rigde": ["1"]}, "no such setting; found 'rigde'; expected one of features, ridge, lasso; nearest 'ridge'"),
         ({}, "no such setting; found no setting to vary"),
         ({"ridge": ["much"]}, "'ridge' .* has no such value; found much; expected .*valid number"),
         ({"ridge": ["-1"]}, "no such ridge; found -1"),
