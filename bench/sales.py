@@ -5,6 +5,7 @@ Held against the minute that was published for as many records by Amazon Machine
 
 from __future__ import annotations
 
+import math
 import shutil
 import statistics
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from bench.measure import Cost, Metric, compared, in_process, wall
 from headrace import config
 from headrace.batch.evaluate import evaluate
 from headrace.batch.ingest import ingest
-from headrace.batch.predicting import predict_events
+from headrace.batch.prediction import predict_events
 from headrace.batch.train import train
 from headrace.definitions.sales import sales
 from headrace.local.engines import running
@@ -40,12 +41,13 @@ def run(work: Path, _source: Path) -> Iterator[Metric]:
     spark = open_session(settings, "bench")
     ingest(spark, settings, sales, source, now=datetime.now(UTC))
     generation = train(spark, settings, sales, now=datetime.now(UTC)).generation.manifest.generation
-    found: dict[str, float] = {}
+    found = evaluate(spark, settings, sales, generation).found
 
     def ours() -> None:
         done = predict_events(spark, settings, sales, work / "out", generation=generation, single=True, replace=True)
         assert done.seen == RECORDS
-        found.update(evaluate(spark, settings, sales, generation).found)
+        assert done.rmse is not None
+        assert math.isclose(done.rmse, found["rmse"], rel_tol=1e-9)
 
     ours()
     costs = [in_process(ours) for _ in range(ROUNDS)]

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from held_out import NOW, OF_THREE, OF_TWO, SALES, sealed, write_events
 
-from headrace.batch.predicting import predict_events, predict_file
-from headrace.batch.prediction import Predicted, predict_batch
+from headrace.batch.prediction import predict_events, predict_file
 from headrace.batch.scored import part_of
+from headrace.batch.sharding import Predicted, predict_batch
 from headrace.errors import DefinitionError, InputError, SchemaError
 from headrace.evaluate.splitting import Splitting
 from headrace.registry import Generation
@@ -60,6 +60,8 @@ def test_the_held_out_part_is_scored_as_single_records_are(spark: Any, world: An
     # To the last bit: a double written with 17 digits reads back as itself.
     told = [float(score) for _, score in lines]
     assert told == expected_scores(generations["tickets"], held_out[usable], SALES.learner)
+    missed = events.targets["sold"][events.cut :][usable] - told
+    assert done.rmse == pytest.approx(float(np.sqrt(np.mean(missed**2))), rel=1e-12)
     with gzip.open(tmp_path / "out" / "failed-00000.jsonl.gz", "rt") as failed:
         places = [json.loads(line)["_position"] for line in failed]
     assert places == [row for row in range(events.cut, 1_000) if row % 50 == 0]
@@ -78,6 +80,7 @@ def test_classes_have_a_best_answer_and_probabilities(spark: Any, world: Any, tm
         every=True,
         single=True,
     )
+    assert done.rmse is None
     head, *lines = read(done.paths[0])
     usable = ~np.isnan(events.inputs).any(axis=1)
     learner = definition.learner
@@ -108,6 +111,7 @@ def test_an_interrupted_job_resumes_to_the_same_bytes(spark: Any, world: Any, tm
     (cut_short / "part-00003.csv.gz").write_bytes(b"half")  # damaged
     (cut_short / "predictions.csv.gz").unlink()
     again = predicted(cut_short)
+    assert again.rmse == whole.rmse
     assert (again.shards, again.resumed, again.seen, again.by_reason) == (5, 3, 300, whole.by_reason)
     for name in ("predictions.csv.gz", *(f"part-0000{shard}.csv.gz" for shard in range(5))):
         assert (cut_short / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -1,185 +1,119 @@
-"""Batch prediction: events into gzip CSV, shard by shard, resumed where an earlier run stopped."""
+"""Batch prediction: of events of the lake, or of a file with the schema of training."""
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from headrace.batch.scored import inputs_of, named_refusals, required_learner, told
-from headrace.batch.shards import SHARD, Score, Shard, write_shards
+from headrace.batch.evaluate import held_out_part
+from headrace.batch.scored import part_of, required_learner
+from headrace.batch.sharding import Predicted, predict_batch
+from headrace.config import Settings
 from headrace.definitions import Definition
-from headrace.errors import InputError
-from headrace.evaluate.splitting import ROW, with_row_number
-from headrace.registry import Generation
+from headrace.definitions.events import marked
+from headrace.errors import SchemaError, nearest
+from headrace.evaluate.splitting import Splitting
+from headrace.registry import Registry
 from headrace.registry.manifest import require_same
-from headrace.schemas.positions import PLACE
+from headrace.sources.failures import named_failures
+from headrace.sources.files import fingerprint, read_events
+from headrace.sources.lake import snapshot
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import SparkSession
 
-SHARD_RECORDS = 100_000
-_JOB, _SUMMARY, _SINGLE = "job.json", "summary.json", "predictions.csv.gz"
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """What a batch prediction came to; seen = scored + failed.
-
-    by_reason: failed records by why. resumed: shards that an earlier run had written. paths: the files, in order.
-    """
-
-    generation: int
-    seen: int
-    failed: int
-    by_reason: dict[str, int]
-    shards: int
-    resumed: int
-    folder: Path
-    paths: tuple[Path, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "generation": self.generation,
-            "records_seen": self.seen,
-            "records_failed": self.failed,
-            "failed_by_reason": self.by_reason,
-            "shards": self.shards,
-            "resumed": self.resumed,
-            "folder": str(self.folder),
-            "files": [path.name for path in self.paths],
-        }
+    from headrace.sources.decoded import Decoded
 
 
-def predict_batch(
+def predict_events(
+    spark: SparkSession,
+    settings: Settings,
     definition: Definition,
-    generation: Generation,
-    rows: DataFrame,
     folder: Path,
-    identity: Mapping[str, Any],
     *,
+    generation: int,
+    part: Splitting | None = None,
+    every: bool = False,
     single: bool = False,
     replace: bool = False,
-    shard_records: int = SHARD_RECORDS,
-    failed_before: Mapping[str, int] | None = None,
 ) -> Predicted:
-    """Score marked events by a generation's parameters into `folder`.
+    """Score events of the generation's own snapshot: a part of them (None: what the definition holds out), or every.
 
-    identity: what tells these events from others, such as the lake's version and the part; a folder of another job is
-    refused. single: one file more, `predictions.csv.gz`, of all shards. replace: drop what is in the folder.
-    failed_before: records by reason that could not even be read. Files are the same bytes however often the job was
-    interrupted. Raises DefinitionError for a definition that is not the generation's, InputError when there is no
-    record, before anything is written.
+    Raises as `predict_batch`, and InputError where nothing says which part.
     """
-    learner = required_learner(definition)
-    require_same(definition, generation.manifest, do="predict with the definition it was trained with, or train again")
-    parameters = generation.theta()["learner"]
-    numbered, events = with_row_number(rows)
-    if not events:
-        raise InputError("there is no record to predict", found=dict(identity), do="name another part or input")
-    job = {
-        "definition": definition.name,
-        "generation": generation.manifest.generation,
-        "manifest_sha256": generation.manifest_sha256,
-        "shard_records": shard_records,
-        **identity,
-    }
-    count = -(-events // shard_records)
-    _claim(folder, job, replace=replace)
-    done = [shard for number in range(count) if (shard := Shard.read(folder, number)) is not None]
-    missing = sorted(set(range(count)) - {shard.number for shard in done})
-    score = partial(told, learner, parameters, inputs=definition.sample_columns[:-1])
-    written = _write(definition, score, numbered, folder, missing, shard_records=shard_records) if missing else []
-    shards = sorted((*done, *written), key=lambda shard: shard.number)
-    reasons = Counter(dict(failed_before or {}))
-    for shard in shards:
-        reasons.update(shard.by_reason)
-    unread = sum((failed_before or {}).values())
-    paths = tuple(folder / shard.file for shard in shards)
-    if single:
-        paths = (_joined(folder, paths),)
-    found = Predicted(
-        generation=generation.manifest.generation,
-        seen=unread + sum(shard.seen for shard in shards),
-        failed=sum(reasons.values()),
-        by_reason=dict(reasons.most_common()),
-        shards=count,
-        resumed=len(done),
-        folder=folder,
-        paths=paths,
-    )
-    _write_json(folder / _SUMMARY, found.to_json())
-    return found
+    required_learner(definition)
+    chosen = None if every else held_out_part(definition, part)
+    sealed = Registry(settings.registry).load(definition.name, generation)
+    seen = snapshot(spark, settings.lake, sealed.manifest.stream, sealed.manifest.delta_version)
+    identity = {"delta_version": seen.version, **(chosen.to_json() if chosen else {"splitting": None})}
+    rows = part_of(definition, seen.events, chosen).persist()
+    try:
+        return predict_batch(definition, sealed, rows, folder, identity, single=single, replace=replace)
+    finally:
+        rows.unpersist(blocking=True)
 
 
-def _write(
-    definition: Definition, score: Score, numbered: DataFrame, folder: Path, missing: list[int], *, shard_records: int
-) -> list[Shard]:
-    """The missing shards, each by one task, and their receipts."""
-    from pyspark.sql import functions as F
+def predict_file(
+    spark: SparkSession,
+    settings: Settings,
+    definition: Definition,
+    path: Path,
+    folder: Path,
+    *,
+    generation: int,
+    now: datetime,
+    single: bool = False,
+    replace: bool = False,
+) -> Predicted:
+    """Score the records of a file, which need not be in the lake; the target may be absent.
 
-    outputs = required_learner(definition).outputs
-    shard = F.floor(F.col(ROW) / shard_records).cast("int")
-    rows = inputs_of(definition, numbered.withColumn(SHARD, shard).where(F.col(SHARD).isin(missing)), SHARD)
-    # By all columns, so that rows that `prepare` makes of one event have an order.
-    spread = rows.repartition(len(missing), SHARD).sortWithinPartitions(SHARD, *PLACE, *rows.columns)
-
-    def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        receipts = [receipt.to_json() for receipt in write_shards(folder, batches, score, outputs)]
-        yield pa.RecordBatch.from_pydict({"receipt": pa.array([json.dumps(one) for one in receipts], pa.string())})
-
-    with named_refusals():
-        found = spread.mapInArrow(write, "receipt string").collect()
-    return [Shard.of(json.loads(row["receipt"])) for row in found]
-
-
-def _claim(folder: Path, job: Mapping[str, Any], *, replace: bool) -> None:
-    """Make the folder this job's, or InputError saying whose it is."""
-    plain = json.loads(json.dumps(job, default=str))
-    held = _read_json(folder / _JOB)
-    if held is not None and held != plain and not replace:
-        other = [name for name in {**held, **plain} if held.get(name) != plain.get(name)]
-        raise InputError(
-            f"{folder} holds the predictions of another job",
-            found={name: held.get(name) for name in other},
-            expected={name: plain.get(name) for name in other},
-            do="name another folder with --to, or drop these with --replace",
+    Raises SchemaError, before anything is written, for a column that training did not have or that is not there, and
+    as `predict_batch`. Rows that cannot be read as declared are counted as failed.
+    """
+    required_learner(definition)
+    sealed = Registry(settings.registry).load(definition.name, generation)
+    require_same(definition, sealed.manifest, do="predict with the definition it was trained with, or train again")
+    file = fingerprint(path)
+    with (
+        named_failures(file.name),
+        read_events(
+            spark,
+            file,
+            definition.source.schema,
+            definition.event_time,
+            arrival_ts=now,
+            multiline=settings.ingest.multiline,
+        ) as decoded,
+    ):
+        _require_schema(definition, file.name, decoded)
+        return predict_batch(
+            definition,
+            sealed,
+            marked(definition, decoded.events),
+            folder,
+            {"input_sha256": file.sha256},
+            single=single,
+            replace=replace,
+            failed_before=decoded.by_reason,
         )
-    if held is None and folder.is_dir() and any(folder.iterdir()) and not replace:
-        raise InputError(
-            f"{folder} is not empty", found=sorted(p.name for p in folder.iterdir())[:3], do="name another folder"
+
+
+def _require_schema(definition: Definition, name: str, decoded: Decoded) -> None:
+    """The columns of training, each of them and no other; the target may be told or not."""
+    names = definition.source.schema.names
+    if decoded.ignored:
+        raise SchemaError(
+            f"{name} has a column that training did not have",
+            found=repr(decoded.ignored[0]),
+            expected=f"exactly {list(names)}",
+            nearest=nearest(decoded.ignored[0], names),
+            do="leave it out",
         )
-    if held is not None and (replace or held != plain):
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / _JOB, plain)
-
-
-def _joined(folder: Path, parts: tuple[Path, ...]) -> Path:
-    """All shards as one file: members of one gzip file, the head in the first of them."""
-    partial_file = folder / f".{_SINGLE}.partial"
-    with partial_file.open("wb") as out:
-        for path in parts:
-            with path.open("rb") as part:
-                shutil.copyfileobj(part, out)
-    return partial_file.replace(folder / _SINGLE)
-
-
-def _read_json(path: Path) -> Any:
-    with suppress(FileNotFoundError):
-        return json.loads(path.read_text("utf-8"))
-    return None
-
-
-def _write_json(path: Path, value: Any) -> None:
-    partial_file = path.with_name(f".{path.name}.partial")
-    partial_file.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", "utf-8")
-    partial_file.replace(path)
+    absent = [column for column in decoded.absent if column != definition.target]
+    if absent:
+        raise SchemaError(
+            f"{name} lacks column {absent[0]!r}, which training had",
+            expected=f"exactly {list(names)}",
+            do="add it; its values may be empty where `prepare` allows that",
+        )

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from headrace.batch.evaluation import fit_columns, sample_keys, samples_of
 from headrace.batch.finished import features_of
+from headrace.batch.gating import fit_columns, sample_keys, samples_of
 from headrace.batch.tasks import counting
 from headrace.batch.theta import unfitted
 from headrace.batch.train import countable_states, named_bounds

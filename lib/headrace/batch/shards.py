@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 Score = Callable[[pa.RecordBatch], tuple[Mapping[str, Any], list[str | None]]]
@@ -23,10 +24,15 @@ SHARD = "_shard"
 
 @dataclass
 class Shard:
-    """What was written: so many records seen, failed by reason, and the file's SHA-256."""
+    """What was written: so many records seen, failed by reason, and the file's SHA-256.
+
+    labelled, squared: of a number, the scored records that have one, and what they miss it by, squared and summed.
+    """
 
     number: int
     seen: int = 0
+    labelled: int = 0
+    squared: float = 0.0
     by_reason: dict[str, int] = field(default_factory=dict)
     sha256: str = ""
 
@@ -128,6 +134,11 @@ class _Open:
         kept = [row for row, why in enumerate(reasons) if why is None]
         some = {name: values[kept] for name, values in made.items()}
         self._good.write(lines(self._outputs, [labels[row] for row in kept], some))
+        if len(self._outputs) == 1:
+            missed = batch.column("actual").to_numpy(zero_copy_only=False)[kept] - some[self._outputs[0]]
+            known = missed[np.isfinite(missed)]
+            self.shard.labelled += len(known)
+            self.shard.squared += float(np.square(known).sum())
         failed = [row for row, why in enumerate(reasons) if why is not None]
         places = batch.select(["_incarnation", "_partition", "_position", "label"])
         self._bad.write(

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import headrace
 from headrace.algebra import explain_overflow, states_by_entity
-from headrace.batch.evaluation import judged, sides
 from headrace.batch.finished import features_of, finished
+from headrace.batch.gating import judged, sides
 from headrace.batch.theta import fitted, unfitted
 from headrace.config import Settings, redacted
 from headrace.definitions import Definition

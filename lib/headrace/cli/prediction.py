@@ -105,7 +105,7 @@ def batch_predict(
     The same command again resumes where it stopped, to the same bytes. Records that cannot be scored are counted by
     reason, and lie beside with their positions.
     """
-    from headrace.batch.predicting import predict_events, predict_file
+    from headrace.batch.prediction import predict_events, predict_file
 
     if sum((path is not None, part is not None, every)) > 1:
         raise click.UsageError("--input, --part and --every exclude each other")
@@ -126,7 +126,7 @@ def held_out_told(
 ) -> dict[str, Any]:
     """What a run tells of the events held out: evaluated on a page, and predicted into files. Both resume."""
     from headrace.batch.evaluate import evaluate as measure
-    from headrace.batch.predicting import predict_events
+    from headrace.batch.prediction import predict_events
     from headrace.report import evaluation_headline, write_evaluation
 
     say("evaluate")
