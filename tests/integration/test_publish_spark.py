@@ -28,6 +28,9 @@ pytestmark = [pytest.mark.spark, pytest.mark.dynamodb]
 NAME = "segments"
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 Content = Mapping[str, str]
+THETA = {
+    "reference": "2011-12-09T00:00:00Z", "zone": "UTC", "types": {}, "learner": None, "ranges": {"amount": [0.0, 9.5]},
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -54,7 +57,7 @@ def sealed(settings: Settings, content: Content, base: int | None = None) -> Gen
     schema = pa.schema([("entity", pa.string()), ("state", pa.binary()), ("outputs", pa.string())])
     for part in (0, 1):
         parquet.write_table(pa.Table.from_pylist(rows[part::2], schema), draft.path / f"state/part-{part}.parquet")
-    draft.write_json("theta.json", {"reference": "2011-12-09T00:00:00Z", "zone": "UTC", "types": {}, "learner": None})
+    draft.write_json("theta.json", THETA)
     draft.write_json("definition.json", {"name": NAME})
 
     def facts(files: dict[str, str]) -> Manifest:
@@ -127,7 +130,7 @@ def test_the_ledger_tells_readers_all_they_need(spark: SparkSession, settings: S
         "max_age_s": None,
         "clock": "fixed",
         "description": {"name": NAME},
-        "theta": {"reference": "2011-12-09T00:00:00Z", "zone": "UTC", "types": {}, "learner": None},
+        "theta": THETA,
     }
 
 
