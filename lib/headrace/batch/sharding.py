@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from headrace.batch.scored import inputs_of, named_refusals, required_learner, told
-from headrace.batch.shards import SHARD, Score, Shard, write_shards
+from headrace.batch.shards import SHARD, Shard, write_shards
 from headrace.definitions import Definition
 from headrace.errors import InputError
 from headrace.evaluate.splitting import ROW, with_row_number
@@ -83,7 +83,7 @@ def predict_batch(
     interrupted. Raises DefinitionError for a definition that is not the generation's, InputError when there is no
     record, before anything is written.
     """
-    learner = required_learner(definition)
+    required_learner(definition)
     require_same(definition, generation.manifest, do="predict with the definition it was trained with, or train again")
     parameters = generation.theta()["learner"]
     numbered, events = with_row_number(rows)
@@ -100,8 +100,7 @@ def predict_batch(
     _claim(folder, job, replace=replace)
     done = [shard for number in range(count) if (shard := Shard.read(folder, number)) is not None]
     missing = sorted(set(range(count)) - {shard.number for shard in done})
-    score = partial(told, learner, parameters, inputs=definition.sample_columns[:-1])
-    written = _write(definition, score, numbered, folder, missing, shard_records=shard_records) if missing else []
+    written = _write(definition, parameters, numbered, folder, missing, shard_records=shard_records) if missing else []
     shards = sorted((*done, *written), key=lambda shard: shard.number)
     reasons = Counter(dict(failed_before or {}))
     for shard in shards:
@@ -127,14 +126,21 @@ def predict_batch(
 
 
 def _write(
-    definition: Definition, score: Score, numbered: DataFrame, folder: Path, missing: list[int], *, shard_records: int
+    definition: Definition,
+    parameters: Mapping[str, Any],
+    numbered: DataFrame,
+    folder: Path,
+    missing: list[int],
+    *,
+    shard_records: int,
 ) -> list[Shard]:
     """The missing shards, each by one task, and their receipts."""
     from pyspark.sql import functions as F
 
-    outputs = required_learner(definition).outputs
+    learner = required_learner(definition)
+    outputs, score = learner.outputs, partial(told, learner, parameters, inputs=definition.sample_columns[:-1])
     shard = F.floor(F.col(ROW) / shard_records).cast("int")
-    rows = inputs_of(definition, numbered.withColumn(SHARD, shard).where(F.col(SHARD).isin(missing)), SHARD)
+    rows = inputs_of(definition, parameters, numbered.withColumn(SHARD, shard).where(F.col(SHARD).isin(missing)), SHARD)
     # By all columns, so that rows that `prepare` makes of one event have an order.
     spread = rows.repartition(len(missing), SHARD).sortWithinPartitions(SHARD, *PLACE, *rows.columns)
 
