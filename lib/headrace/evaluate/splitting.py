@@ -203,8 +203,8 @@ def _blocks(rows: DataFrame) -> list[_Block]:
     events = F.bitmap_count(F.bitmap_construct_agg(F.col(place) % _BLOCK)).alias("events")
     counts = [tuple(row) for row in rows.groupBy(*log, _block_number()).agg(events).collect()]
     before, found = 0, []
-    for *key, count in sorted(counts, key=lambda one: one[:3]):
-        found.append(_Block(*key, before, count))
+    for incarnation, partition, block, count in sorted(counts):
+        found.append(_Block(incarnation, partition, block, before, count))
         before += count
     return found
 
