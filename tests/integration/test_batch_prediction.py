@@ -13,12 +13,12 @@ import pytest
 from held_out import NOW, OF_THREE, OF_TWO, SALES, sealed, write_events
 
 from headrace.batch.prediction import predict_events, predict_file
-from headrace.batch.scored import part_of
 from headrace.batch.sharding import Predicted, predict_batch
+from headrace.definitions.events import marked
 from headrace.errors import DefinitionError, InputError, SchemaError
 from headrace.evaluate.splitting import Splitting
 from headrace.registry import Generation
-from headrace.sources.lake import snapshot
+from headrace.sources.lake import events_at, snapshot
 
 pytestmark = pytest.mark.spark
 
@@ -97,8 +97,8 @@ def test_an_interrupted_job_resumes_to_the_same_bytes(spark: Any, world: Any, tm
     generation = generations["tickets"]
 
     def predicted(folder: Path, shard_records: int = 64) -> Predicted:
-        seen = snapshot(spark, settings.lake, SALES.source.name)
-        rows = part_of(SALES, seen.events, Splitting(70, 100))
+        events = marked(SALES, events_at(spark, settings.lake, SALES.source.name))
+        rows = Splitting(70, 100).numbered(events)
         return predict_batch(
             SALES, generation, rows, folder, {"delta_version": 0}, shard_records=shard_records, single=True
         )

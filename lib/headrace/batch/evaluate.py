@@ -17,7 +17,7 @@ from headrace.evaluate.splitting import Splitting
 from headrace.registry import Manifest, Registry
 from headrace.registry.manifest import require_same
 from headrace.schemas.lake import FOUND
-from headrace.sources.lake import snapshot
+from headrace.sources.lake import events_at
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -85,8 +85,8 @@ def evaluate(
     learner, registry = required_learner(definition), Registry(settings.registry)
     chosen = held_out_part(definition, part)
     manifest, theta = _required(registry, definition, generation)
-    seen = snapshot(spark, settings.lake, manifest.stream, manifest.delta_version)
-    rows = part_of(definition, seen.events, chosen).persist()
+    events = events_at(spark, settings.lake, manifest.stream, manifest.delta_version)
+    rows = part_of(definition, events, chosen).persist()
     try:
         found, skipped = _measured(definition, theta, rows)
         compared: tuple[Mapping[str, Any], ...] = ()
@@ -99,7 +99,7 @@ def evaluate(
         definition=definition.name,
         generation=generation,
         target=str(definition.target),
-        delta_version=seen.version,
+        delta_version=manifest.delta_version,
         part=chosen,
         found=found,
         skipped=skipped,
