@@ -154,3 +154,14 @@ def test_sql_is_null_for_an_unseen_category_unless_it_is_kept(spark: Any, fitted
         assert [value is None for value in told] == nulls
         ours = learner.score(fitted, np.array([[1.0, 2.0, 1.0, 0.0]]))["prediction"][0]
         assert told[0] == pytest.approx(ours, rel=1e-9)
+
+
+@pytest.mark.spark
+def test_a_category_may_be_a_broken_number(spark: Any) -> None:
+    rows = [(n % 3 / 2, float(n % 3 + n % 2)) for n in range(60)] + [(0.5, 1.0)]
+    learner = Encoded((OneHot("half"),), ridge=0.01)
+    given = spark.createDataFrame(rows, "half double, target double")
+    fitted = learner.fit(given, ("half", "target"), None)
+    assert fitted.parameters["encodings"][0]["inputs"] == ["half__0", "half__1"]
+    more = spark.createDataFrame([(value / 4, target) for value, target in rows], "half double, target double")
+    assert learner.fit(more, ("half", "target"), None).parameters["encodings"][0]["inputs"] == ["half__0", "half__0_25"]
