@@ -82,15 +82,15 @@ def running_warehouse(
 
 
 @pytest.fixture
-def warehouse(running_warehouse: Warehouse) -> Iterator[Warehouse]:
-    """The stand-in as it is when nothing is wrong with it, and nothing staged."""
-    yield running_warehouse
+def warehouse(running_warehouse: Warehouse) -> Warehouse:
+    """The stand-in as it is when nothing is wrong with it, nothing asked, and nothing staged."""
     held = running_warehouse.redshift
     held.part_s, held.dies_after = 0.0, None
     held.calls.clear()
     held.statements.clear()
     for key in running_warehouse.staged:
         running_warehouse.bucket.delete_object(Bucket=BUCKET, Key=key)
+    return running_warehouse
 
 
 def landed(shell: Shell) -> list[dict[str, Any]]:
