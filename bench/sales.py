@@ -1,18 +1,25 @@
-"""The batch prediction of the `sales` case, 30,382 records with gzip CSV and RMSE, on warm Spark.
+"""The batch prediction of the `sales` case: 30,382 records with gzip CSV and RMSE, on warm Spark and as a command.
 
-Held against the minute that was published for as many records by Amazon Machine Learning: a figure of another machine.
+Warm it is held against the minute that was published for as many records by Amazon Machine Learning, a figure of
+another machine; cold against a bare PySpark script that loads the same generation's Spark ML pipeline.
 """
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import shutil
 import statistics
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.measure import Cost, Metric, compared, in_process, wall
+from bench.measure import Cost, Metric, command, compared, in_process, side_by_side, wall
+from bench.peers import ROOT
+from bench.starting import HEADRACE
 from headrace import config
 from headrace.batch.evaluate import evaluate
 from headrace.batch.ingest import ingest
@@ -21,6 +28,8 @@ from headrace.batch.train import train
 from headrace.definitions.sales import sales
 from headrace.local.engines import running
 from headrace.local.postgres import DATABASE, USER, data_folder, password_of
+from headrace.registry import Registry
+from headrace.registry.generations import MODEL
 from headrace.session import open_session
 from headrace.sources.postgres import Server, query_to_parquet
 from headrace.sources.tickit.query import QUERY
@@ -63,3 +72,31 @@ def run(work: Path, _source: Path) -> Iterator[Metric]:
         rmse_of_mean=found["rmse_of_mean"],
     )
     spark.stop()
+    model = Registry(settings.registry).load(sales.name, generation).path / MODEL
+    yield _cold(work, source, model, found["rmse"])
+
+
+def _cold(work: Path, source: Path, model: Path, rmse: float) -> Metric:
+    """The command from start to exit, against a script of the same work from start to exit."""
+    target, home = work / "cold", {"HEADRACE_HOME": str(work)}
+    ours = [HEADRACE, "batch-predict", sales.name, "--single", "--replace", "--json", "--to", str(work / "ours")]
+    bare = [sys.executable, "-m", "bench.bare_sales", str(source), str(model), str(target)]
+
+    def check(arguments: list[str]) -> None:
+        shutil.rmtree(target, ignore_errors=True)
+        done = subprocess.run(
+            arguments, cwd=ROOT, env={**os.environ, **home}, check=True, capture_output=True, text=True
+        )
+        found = json.loads(done.stdout)
+        assert found["records_seen"] == RECORDS
+        assert math.isclose(found["rmse"], rmse, rel_tol=1e-9)
+
+    check(ours)
+    check(bare)
+
+    def script() -> Cost:
+        shutil.rmtree(target, ignore_errors=True)
+        return command(bare, cwd=ROOT)
+
+    mine, theirs = side_by_side(lambda: command(ours, cwd=ROOT, env=home), script, rounds=3)
+    return compared("sales_30382_cold_wall_vs_bare_pyspark", mine, theirs, wall, at_most=1.1)

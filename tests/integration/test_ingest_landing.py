@@ -17,7 +17,7 @@ from headrace.errors import ConfigError, InputError, OverlapError, SchemaError
 from headrace.schemas.lake import events_path, quarantine_path
 from headrace.sinks.lake import append_file, writer
 from headrace.sources.files import fingerprint, read_events
-from headrace.sources.lake import latest_version, quarantine_counts, snapshot
+from headrace.sources.lake import events_at, latest_version, quarantine_counts, snapshot
 from headrace.sources.payloads import decode, good
 
 pytestmark = pytest.mark.spark
@@ -92,10 +92,12 @@ def test_a_snapshot_is_pinned_and_its_cut_is_after_the_last_event(spark, headrac
     assert (whole.rows, whole.events.count()) == (80, 80)
     assert whole.latest_event == datetime(2024, 1, 2, 0, 39, tzinfo=UTC)
     assert whole.as_of == NOW + timedelta(hours=1)
-    older = snapshot(spark, settings.lake, "visits", whole.version - 1)
-    assert (older.rows, older.events.count(), older.as_of, len(older.cut)) == (40, 40, NOW, 1)
-    with pytest.raises(InputError, match="has no version 9; found versions up to 1"):
-        snapshot(spark, settings.lake, "visits", 9)
+    assert events_at(spark, settings.lake, "visits", whole.version - 1).count() == 40
+    assert events_at(spark, settings.lake, "visits").count() == 80
+    with pytest.raises(InputError, match=r"no version 9; found .*Available versions: \[0, 1\]"):
+        events_at(spark, settings.lake, "visits", 9)
+    with pytest.raises(InputError, match="nothing has been ingested into stream 'others'"):
+        events_at(spark, settings.lake, "others", 0)
     spark.sql(f"DELETE FROM delta.`{events_path(settings.lake, 'visits')}`")
     with pytest.raises(InputError, match=r"nothing has been ingested .*version 2 of .* is empty"):
         snapshot(spark, settings.lake, "visits")

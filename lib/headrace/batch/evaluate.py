@@ -16,7 +16,7 @@ from headrace.evaluate.metrics import classes_of
 from headrace.evaluate.splitting import Splitting
 from headrace.registry import Manifest, Registry
 from headrace.registry.manifest import require_same
-from headrace.sources.lake import snapshot
+from headrace.sources.lake import events_at
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -84,8 +84,8 @@ def evaluate(
     learner, registry = required_learner(definition), Registry(settings.registry)
     chosen = held_out_part(definition, part)
     manifest, theta = _required(registry, definition, generation)
-    seen = snapshot(spark, settings.lake, manifest.stream, manifest.delta_version)
-    rows = part_of(definition, seen.events, chosen).persist()
+    events = events_at(spark, settings.lake, manifest.stream, manifest.delta_version)
+    rows = part_of(definition, events, chosen).persist()
     try:
         found, skipped = _measured(definition, theta, rows)
         compared: tuple[Mapping[str, Any], ...] = ()
@@ -98,7 +98,7 @@ def evaluate(
         definition=definition.name,
         generation=generation,
         target=str(definition.target),
-        delta_version=seen.version,
+        delta_version=manifest.delta_version,
         part=chosen,
         found=found,
         skipped=skipped,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from headrace.sources.decoded import Decoded
 
 # Rows of one slice: what a load that was killed writes again at most.
-SLICE_ROWS = 50_000
+SLICE_ROWS = 100_000
 
 
 @dataclass(frozen=True)

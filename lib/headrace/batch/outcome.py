@@ -15,7 +15,7 @@ from headrace.definitions.events import drop_reasons
 from headrace.models.kmeans import KMeans, inertia_by_k
 from headrace.registry import Generation
 from headrace.report import Published, RunFacts, centres_of, facts_to_json, outputs_of, write_report
-from headrace.sources.lake import snapshot
+from headrace.sources.lake import events_at
 from headrace.stores.reports import Report
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ def report_run(spark: SparkSession, settings: Settings, definition: Definition, 
     manifest = generation.manifest
     outputs = outputs_of(generation.state_path)
     sizes = next((c.counts for c in outputs.categories if c.name == "cluster"), {})
-    seen = snapshot(spark, settings.lake, manifest.stream, manifest.delta_version)
-    dropped = {row["drop_reason"]: row["rows"] for row in drop_reasons(definition, seen.events).collect()}
+    events = events_at(spark, settings.lake, manifest.stream, manifest.delta_version)
+    dropped = {row["drop_reason"]: row["rows"] for row in drop_reasons(definition, events).collect()}
     landed, published = ran.ingested, ran.published
     facts = RunFacts(
         definition=definition.name,

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.batch.evaluate import held_out_part
-from headrace.batch.scored import part_of, required_learner
+from headrace.batch.scored import required_learner
 from headrace.batch.sharding import Predicted, predict_batch
 from headrace.config import Settings
 from headrace.definitions import Definition
 from headrace.definitions.events import marked
 from headrace.errors import SchemaError, nearest
-from headrace.evaluate.splitting import Splitting
+from headrace.evaluate.splitting import Splitting, with_row_number
 from headrace.registry import Registry
 from headrace.registry.manifest import require_same
 from headrace.sources.failures import named_failures
 from headrace.sources.files import fingerprint, read_events
-from headrace.sources.lake import snapshot
+from headrace.sources.lake import events_at
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -45,13 +45,17 @@ def predict_events(
     required_learner(definition)
     chosen = None if every else held_out_part(definition, part)
     sealed = Registry(settings.registry).load(definition.name, generation)
-    seen = snapshot(spark, settings.lake, sealed.manifest.stream, sealed.manifest.delta_version)
-    identity = {"delta_version": seen.version, **(chosen.to_json() if chosen else {"splitting": None})}
-    rows = part_of(definition, seen.events, chosen).persist()
-    try:
-        return predict_batch(definition, sealed, rows, folder, identity, single=single, replace=replace)
-    finally:
-        rows.unpersist(blocking=True)
+    version = sealed.manifest.delta_version
+    rows = marked(definition, events_at(spark, settings.lake, sealed.manifest.stream, version))
+    return predict_batch(
+        definition,
+        sealed,
+        chosen.numbered(rows) if chosen else with_row_number(rows),
+        folder,
+        {"delta_version": version, **(chosen.to_json() if chosen else {"splitting": None})},
+        single=single,
+        replace=replace,
+    )
 
 
 def predict_file(
@@ -90,7 +94,7 @@ def predict_file(
         return predict_batch(
             definition,
             sealed,
-            marked(definition, decoded.events),
+            with_row_number(marked(definition, decoded.events)),
             folder,
             {"input_sha256": file.sha256},
             single=single,

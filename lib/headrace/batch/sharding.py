@@ -20,7 +20,7 @@ from headrace.batch.scored import inputs_of, named_refusals, required_learner, t
 from headrace.batch.shards import SHARD, Score, Shard, write_shards
 from headrace.definitions import Definition
 from headrace.errors import InputError
-from headrace.evaluate.splitting import ROW, with_row_number
+from headrace.evaluate.splitting import ROW
 from headrace.registry import Generation
 from headrace.registry.manifest import require_same
 from headrace.schemas.positions import PLACE
@@ -67,7 +67,7 @@ class Predicted:
 def predict_batch(
     definition: Definition,
     generation: Generation,
-    rows: DataFrame,
+    numbered: tuple[DataFrame, int],
     folder: Path,
     identity: Mapping[str, Any],
     *,
@@ -78,6 +78,7 @@ def predict_batch(
 ) -> Predicted:
     """Score marked events by a generation's parameters into `folder`.
 
+    numbered: the events with `_row`, their number from 0 on, and how many they are, as `with_row_number` gives them.
     identity: what tells these events from others, such as the lake's version and the part; a folder of another job is
     refused. single: one file more, `predictions.csv.gz`, of all shards. replace: drop what is in the folder.
     failed_before: records by reason that could not even be read. Files are the same bytes however often the job was
@@ -88,7 +89,7 @@ def predict_batch(
     learner = required_learner(definition)
     require_same(definition, generation.manifest, do="predict with the definition it was trained with, or train again")
     parameters = generation.theta()["learner"]
-    numbered, events = with_row_number(rows)
+    rows, events = numbered
     if not events:
         raise InputError("there is no record to predict", found=dict(identity), do="name another part or input")
     job = {
@@ -104,7 +105,7 @@ def predict_batch(
     missing = sorted(set(range(count)) - {shard.number for shard in done})
     score = partial(told, learner, parameters, inputs=definition.sample_columns[:-1])
     with _given_up_without_a_shard(folder):
-        written = _write(definition, score, numbered, folder, missing, shard_records=shard_records) if missing else []
+        written = _write(definition, score, rows, folder, missing, shard_records=shard_records) if missing else []
     shards = sorted((*done, *written), key=lambda shard: shard.number)
     reasons = Counter(dict(failed_before or {}))
     for shard in shards:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from headrace.errors import DefinitionError, nearest
 from headrace.evaluate.splits import PART, Parts
@@ -24,7 +24,7 @@ Strategy = Literal["sequential", "random"]
 _KEYS = ("percentBegin", "percentEnd", "strategy", "strategyParams", "complement")
 _DIGITS = 13  # of the hash, in base 16: whole numbers that a bigint and a double hold
 _DRAWS = 16**_DIGITS
-_BLOCK = 1 << 16  # positions whose rows are numbered by one task
+_BLOCK = 1 << 15  # positions whose rows are numbered by one task: the bits of one of Spark's bitmaps
 _APART = "\x1f"
 
 
@@ -101,6 +101,28 @@ class Splitting:
         kept = ~inside if self.complement else inside
         return Parts(numbered.withColumn(PART, kept.cast("int")).drop(ROW), 1)
 
+    def numbered(self, samples: DataFrame) -> tuple[DataFrame, int]:
+        """The events of the part as `with_row_number` gives them, numbered within the part, and how many they are.
+
+        In: `_incarnation`, `_partition`, `_position`. Reads the samples once, to count them.
+        """
+        from pyspark.sql import functions as F
+
+        if self.strategy == "random":
+            return with_row_number(self.parts(samples).training(0))
+        blocks = _blocks(samples)
+        rows = sum(block.events for block in blocks)
+        first, end = self._bounds(rows)
+        row = F.col(ROW)
+        if not self.complement:
+            # The others are never sorted.
+            met = [block for block in blocks if block.start < end and block.start + block.events > first]
+            inside = _numbered(samples, met).where((row >= first) & (row < end))
+            return inside.withColumn(ROW, row - first), end - first
+        outside = _numbered(samples, [b for b in blocks if b.start < first or b.start + b.events > end])
+        numbered = F.when(row < first, row).when(row >= end, row - (end - first))
+        return outside.withColumn(ROW, numbered).where(row.isNotNull()), rows - (end - first)
+
     def _draw(self, place: tuple[str, str, int]) -> tuple[int, int, int]:
         text = _APART.join((self.seed, *(str(one) for one in place)))
         return (int(hashlib.sha256(text.encode()).hexdigest()[:_DIGITS], 16), *self._bounds(_DRAWS))
@@ -158,21 +180,52 @@ def with_row_number(rows: DataFrame) -> tuple[DataFrame, int]:
 
     In: `_incarnation`, `_partition`, `_position`; rows of one position share a number. Reads the rows once.
     """
+    blocks = _blocks(rows)
+    return _numbered(rows, blocks), sum(block.events for block in blocks)
+
+
+class _Block(NamedTuple):
+    """Positions of one log that lie together: so many events, and the number of the first of them."""
+
+    incarnation: str
+    partition: str
+    block: int
+    start: int
+    events: int
+
+
+def _blocks(rows: DataFrame) -> list[_Block]:
+    """The blocks that hold a row, in order."""
+    from pyspark.sql import functions as F
+
+    *log, place = PLACE
+    # Distinct positions as bits: one aggregation, where count_distinct groups by every position first.
+    events = F.bitmap_count(F.bitmap_construct_agg(F.col(place) % _BLOCK)).alias("events")
+    counts = [tuple(row) for row in rows.groupBy(*log, _block_number()).agg(events).collect()]
+    before, found = 0, []
+    for incarnation, partition, block, count in sorted(counts):
+        found.append(_Block(incarnation, partition, block, before, count))
+        before += count
+    return found
+
+
+def _numbered(rows: DataFrame, blocks: Sequence[_Block]) -> DataFrame:
+    """The rows of these blocks alone, with `_row`."""
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
     *log, place = PLACE
-    block = F.floor(F.col(place) / _BLOCK).alias("_block")
-    counts = rows.groupBy(*log, block).agg(F.count_distinct(place).alias("events")).collect()
-    before, starts = 0, []
-    for row in sorted(counts, key=lambda one: tuple(one)[:3]):
-        starts.append((*tuple(row)[:3], before))
-        before += row["events"]
     schema = "_incarnation string, _partition string, _block bigint, _start bigint"
-    known = rows.sparkSession.createDataFrame(starts, schema)
+    known = rows.sparkSession.createDataFrame([block[:4] for block in blocks], schema)
     within = F.dense_rank().over(Window.partitionBy(*log, "_block").orderBy(place))
-    blocked = rows.withColumn("_block", block).join(F.broadcast(known), [*log, "_block"])
-    return blocked.withColumn(ROW, F.col("_start") + within - 1).drop("_block", "_start"), before
+    blocked = rows.withColumn("_block", _block_number()).join(F.broadcast(known), [*log, "_block"])
+    return blocked.withColumn(ROW, F.col("_start") + within - 1).drop("_block", "_start")
+
+
+def _block_number() -> Column:
+    from pyspark.sql import functions as F
+
+    return F.floor(F.col(PLACE[-1]) / _BLOCK).alias("_block")
 
 
 def _object(value: Any, keys: tuple[str, ...]) -> Mapping[str, Any]:

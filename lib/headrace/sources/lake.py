@@ -62,10 +62,10 @@ class LandedLog:
         )
 
 
-def snapshot(spark: SparkSession, lake: Path, stream: str, version: int | None = None) -> Snapshot:
-    """The events of a stream as of one Delta version (None: the newest), with the cut after them.
+def snapshot(spark: SparkSession, lake: Path, stream: str) -> Snapshot:
+    """The events of a stream as of its newest Delta version, which is pinned, with the cut after them.
 
-    Raises InputError when nothing has landed, or the version is not there.
+    Raises InputError when nothing has landed.
     """
     from pyspark.sql import functions as F
 
@@ -73,10 +73,7 @@ def snapshot(spark: SparkSession, lake: Path, stream: str, version: int | None =
     if not is_table(spark, path):
         raise _nothing_yet(stream, f"no table {path}")
     known = commits(spark, path)
-    newest = known[0].version
-    pinned = newest if version is None else version
-    if not 0 <= pinned <= newest:
-        raise InputError(f"stream {stream!r} has no version {pinned}", found=f"versions up to {newest} in {path}")
+    pinned = known[0].version
     events = _table(spark, path, pinned)
     logs = (
         events.groupBy("_incarnation", "_partition")
@@ -93,13 +90,29 @@ def snapshot(spark: SparkSession, lake: Path, stream: str, version: int | None =
     return Snapshot(
         version=pinned,
         events=events,
-        cut=Vector({(log["_incarnation"], log["_partition"]): log["next"] for log in logs}).join(
-            noted_end([commit for commit in known if commit.version <= pinned])
-        ),
+        cut=Vector({(log["_incarnation"], log["_partition"]): log["next"] for log in logs}).join(noted_end(known)),
         latest_event=_instant(max(log["latest"] for log in logs)),
         as_of=_instant(max(log["as_of"] for log in logs)),
         rows=sum(log["rows"] for log in logs),
     )
+
+
+def events_at(spark: SparkSession, lake: Path, stream: str, version: int | None = None) -> DataFrame:
+    """The events of a stream as of one Delta version (None: the newest), without looking at them as `snapshot` does.
+
+    Raises InputError when nothing has landed, or the version is not there.
+    """
+    from pyspark.errors import AnalysisException
+
+    path = events_path(lake, stream)
+    if not is_table(spark, path):
+        raise _nothing_yet(stream, f"no table {path}")
+    try:
+        return _table(spark, path, version)
+    except AnalysisException as error:
+        raise InputError(
+            f"stream {stream!r} has no version {version}", found=f"{path}: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def landed_logs(spark: SparkSession, lake: Path, stream: str) -> list[LandedLog]:

@@ -19,7 +19,7 @@ from headrace.definitions.load import ship_by_value
 from headrace.errors import ChampionMoved
 from headrace.registry import Generation
 from headrace.schemas import HISTORY, META_COLUMNS, Vector
-from headrace.sources.lake import snapshot
+from headrace.sources.lake import events_at
 from headrace.speed.counting import merged
 from headrace.speed.lake_wait import LAKE_WAIT_S, await_lake
 from headrace.speed.ranges import between
@@ -148,7 +148,7 @@ def _events(
     stream, manifest = definition.source.name, generation.manifest
     cut = Vector.from_json(manifest.cut)
     columns = [*definition.source.schema.names, *META_COLUMNS]
-    before = snapshot(spark, settings.lake, stream, manifest.delta_version).events.select(*columns)
+    before = events_at(spark, settings.lake, stream, manifest.delta_version).select(*columns)
     # Names with an underscore, which no column of an event has.
     names = ("_life", "_part", "_next")
     places = speed.select(F.col("entity").alias("_who"), F.explode("vector").alias("_at")).select("_who", "_at.*")
@@ -159,7 +159,7 @@ def _events(
     if not live:
         return between(before, Vector(), cut)
     await_lake(spark, settings, stream, live, wait_s)
-    since = between(snapshot(spark, settings.lake, stream).events.select(*columns), cut, live)
+    since = between(events_at(spark, settings.lake, stream).select(*columns), cut, live)
     base = spark.createDataFrame([(*log, n) for log, n in counted.items()], "_life string, _part string, _base bigint")
     own = (F.col("_incarnation") == F.col("_life")) & (F.col("_partition") == F.col("_part"))
     is_its = F.col(definition.entity).cast("string") == F.col("_who")

@@ -99,6 +99,11 @@ def test_spark_draws_as_plain_python_does(spark: Any, splitting: Splitting, plac
     outside = sorted(tuple(row) for row in parts.held_out(0).select(*PLACE).collect())
     assert inside == [place for place, kept in zip(sorted(places), expected, strict=True) if kept]
     assert outside == [place for place, kept in zip(sorted(places), expected, strict=True) if not kept]
+    numbered, events = splitting.numbered(samples)
+    assert events == len(inside)
+    assert sorted(tuple(row) for row in numbered.select("_row", *PLACE).collect()) == [
+        (number, *place) for number, place in enumerate(inside)
+    ]
 
 
 @pytest.mark.spark
