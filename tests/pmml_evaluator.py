@@ -17,7 +17,7 @@ from headrace.errors import InputError
 from headrace.local.java import find_java
 from headrace.models.learner import OfCategories
 
-Row = Sequence[float | None]
+Row = Sequence[float | str | None]
 MADE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 _LARGEST = 1.7976931348623157e308
 # Of every kind that can go wrong: signs of zero, the smallest and the largest, what no double's square holds, what is
@@ -44,7 +44,7 @@ def evaluated(document: bytes, rows: Sequence[Row]) -> list[dict[str, Any]]:
     model = _models().fromString(document.decode())
     names = list(model.outputNames)
     # In JSON, all at once; but JSON has no numbers that are not finite, which it says are null.
-    plain = [place for place, row in enumerate(rows) if all(value is None or math.isfinite(value) for value in row)]
+    plain = [place for place, row in enumerate(rows) if all(map(_in_json, row))]
     asked = {"columns": list(model.inputNames), "data": [rows[place] for place in plain]}
     told = dict(zip(plain, json.loads(model.predict(json.dumps(asked)))["data"], strict=True))
     found = []
@@ -66,20 +66,25 @@ def differences(learner: Any, parameters: Mapping[str, Any], rows: Sequence[Row]
     return found
 
 
-def table(seed: int, width: int, count: int, ordinary: np.ndarray) -> list[Row]:
-    """Ordinary rows, every extreme in every place of one, and so many rows drawn from both."""
+def table(
+    seed: int, width: int, count: int, ordinary: np.ndarray, texts: Mapping[int, Sequence[str | None]] | None = None
+) -> list[Row]:
+    """Ordinary rows, every extreme in every place of one, and so many rows drawn from both; `texts` by place."""
     random = np.random.default_rng(seed)
     rows: list[Row] = ordinary.tolist()
+    held = texts or {}
     for place in range(width):
-        rows += [[*rows[0][:place], value, *rows[0][place + 1 :]] for value in EXTREMES]
-    rows += [[value] * width for value in EXTREMES]
-    pool = [*EXTREMES[4:], *ordinary.ravel().tolist()]
-    return rows + [[pool[at] for at in random.integers(0, len(pool), width)] for _ in range(count)]
+        rows += [[*rows[0][:place], value, *rows[0][place + 1 :]] for value in held.get(place, EXTREMES)]
+    rows += [[rows[0][place] if place in held else value for place in range(width)] for value in EXTREMES]
+    usual = [value for row in ordinary.tolist() for place, value in enumerate(row) if place not in held]
+    pools = [held.get(place) or [*EXTREMES[4:], *usual] for place in range(width)]
+    return rows + [[pool[random.integers(0, len(pool))] for pool in pools] for _ in range(count)]
 
 
 def _scored(learner: Any, parameters: Mapping[str, Any], row: Row) -> dict[str, Any]:
     """The scorer's answer; nothing for a row that it refuses or sets aside, or of which nothing finite comes out."""
-    inputs = np.array([[math.nan if value is None else value for value in row]])
+    has_text = any(isinstance(value, str) for value in row)
+    inputs = np.array([[math.nan if value is None else value for value in row]], dtype=object if has_text else float)
     nothing = dict.fromkeys(learner.outputs)
     if isinstance(learner, OfCategories) and learner.set_aside(parameters, inputs):
         return nothing
@@ -98,6 +103,10 @@ def _alike(ours: Any, theirs: Any) -> bool:
     if isinstance(ours, float):
         return math.isclose(ours, theirs, rel_tol=1e-9, abs_tol=1e-9)
     return bool((str(ours).lower() if isinstance(ours, bool) else ours) == theirs)
+
+
+def _in_json(value: float | str | None) -> bool:
+    return value is None or isinstance(value, str) or math.isfinite(value)
 
 
 def _missing(value: Any) -> bool:

@@ -16,6 +16,7 @@ from headrace.evaluate.metrics import classes_of
 from headrace.evaluate.splitting import Splitting
 from headrace.registry import Manifest, Registry
 from headrace.registry.manifest import require_same
+from headrace.schemas.lake import FOUND
 from headrace.sources.lake import events_at
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _measured(
         classes = classes_of(learner)
         if classes:
             finite &= F.col("actual").isin([float(each) for each in range(classes)])
-        why = F.coalesce(REASON, F.when(~finite, F.lit(f"no {definition.target}")))
+        why = F.coalesce(F.substring_index(REASON, FOUND, 1), F.when(~finite, F.lit(f"no {definition.target}")))
         with named_refusals():
             counts = made.groupBy(why.alias("why")).count().collect()
         skipped = Counter({row["why"]: row["count"] for row in counts if row["why"] is not None})

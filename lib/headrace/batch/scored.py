@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 
 from headrace.definitions.definition import DROP_REASON, Definition
@@ -17,6 +16,7 @@ from headrace.evaluate.splitting import Splitting
 from headrace.models.each import score_each
 from headrace.models.learner import Learner
 from headrace.models.samples import as_numbers
+from headrace.models.texts import as_rows, known_texts
 from headrace.schemas.positions import PLACE
 
 if TYPE_CHECKING:
@@ -60,28 +60,28 @@ def part_of(definition: Definition, events: DataFrame, part: Splitting | None) -
     return rows if part is None else part.parts(rows).training(0)
 
 
-def inputs_of(definition: Definition, rows: DataFrame, *carried: str) -> DataFrame:
-    """What is needed of marked events to score them.
+def inputs_of(definition: Definition, parameters: Mapping[str, Any], rows: DataFrame, *carried: str) -> DataFrame:
+    """What is needed of marked events to score them by a learner's parameters.
 
-    Out: the positions; the learner's inputs and the target (as `actual`) as doubles; `label`, the target as text;
-    `drop_reason`; and columns that are `carried` along.
+    Out: the positions; the learner's inputs, doubles or texts as in training; the target as `actual`, a double, and as
+    `label`, a text; `drop_reason`; and columns that are `carried` along.
+    Raises DefinitionError for a column that is missing or of another kind than in training.
     """
     from pyspark.sql import functions as F
 
     *inputs, target = definition.sample_columns
-    as_numbers(rows, definition.sample_columns)
-    numbers = [F.col(name).cast("double").alias(name) for name in inputs]
+    texts = known_texts(parameters)
+    as_numbers(rows, definition.sample_columns, texts)
+    read = [name if name in texts else F.col(name).cast("double").alias(name) for name in inputs]
     actual = F.col(target).cast("double").alias(ACTUAL)
-    return rows.select(*PLACE, *numbers, actual, F.col(target).cast("string").alias(LABEL), DROP_REASON, *carried)
+    return rows.select(*PLACE, *read, actual, F.col(target).cast("string").alias(LABEL), DROP_REASON, *carried)
 
 
 def told(
     learner: Learner, parameters: Mapping[str, Any], batch: pa.RecordBatch, inputs: tuple[str, ...]
 ) -> tuple[dict[str, Any], list[str | None]]:
     """The outputs of a batch of `inputs_of`, and why a row has none: dropped in `prepare`, or not to be scored."""
-    columns = [batch.column(name).to_numpy(zero_copy_only=False) for name in inputs]
-    rows = np.column_stack(columns).astype(np.float64, copy=False)
-    outputs, refused = score_each(learner, parameters, rows, inputs)
+    outputs, refused = score_each(learner, parameters, as_rows(batch.column(name) for name in inputs), inputs)
     dropped = batch.column(DROP_REASON).to_pylist()
     return outputs, [why or refused.get(row) for row, why in enumerate(dropped)]
 
@@ -103,4 +103,4 @@ def scored(definition: Definition, parameters: Mapping[str, Any], rows: DataFram
             yield pa.RecordBatch.from_arrays([*columns, pa.array(reasons, pa.string())], names=names)
 
     schema = f"_incarnation string, _partition string, _position bigint, {ACTUAL} double, {LABEL} string"
-    return inputs_of(definition, rows).mapInArrow(score, f"{schema}, {outputs}, {REASON} string")
+    return inputs_of(definition, parameters, rows).mapInArrow(score, f"{schema}, {outputs}, {REASON} string")

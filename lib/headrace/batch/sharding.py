@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from headrace.batch.scored import inputs_of, named_refusals, required_learner, told
-from headrace.batch.shards import SHARD, Score, Shard, write_shards
+from headrace.batch.shards import SHARD, Shard, write_shards
 from headrace.definitions import Definition
 from headrace.errors import InputError
 from headrace.evaluate.splitting import ROW
@@ -86,7 +86,7 @@ def predict_batch(
     record, before anything is written; InputError for what a task refuses, such as an unseen category under `fail`.
     Whatever the error, a folder that holds no whole shard then is removed, so that it hinders no other job.
     """
-    learner = required_learner(definition)
+    required_learner(definition)
     require_same(definition, generation.manifest, do="predict with the definition it was trained with, or train again")
     parameters = generation.theta()["learner"]
     rows, events = numbered
@@ -103,9 +103,8 @@ def predict_batch(
     _claim(folder, job, replace=replace)
     done = [shard for number in range(count) if (shard := Shard.read(folder, number)) is not None]
     missing = sorted(set(range(count)) - {shard.number for shard in done})
-    score = partial(told, learner, parameters, inputs=definition.sample_columns[:-1])
     with _given_up_without_a_shard(folder):
-        written = _write(definition, score, rows, folder, missing, shard_records=shard_records) if missing else []
+        written = _write(definition, parameters, rows, folder, missing, shard_records=shard_records) if missing else []
     shards = sorted((*done, *written), key=lambda shard: shard.number)
     reasons = Counter(dict(failed_before or {}))
     for shard in shards:
@@ -131,14 +130,21 @@ def predict_batch(
 
 
 def _write(
-    definition: Definition, score: Score, numbered: DataFrame, folder: Path, missing: list[int], *, shard_records: int
+    definition: Definition,
+    parameters: Mapping[str, Any],
+    numbered: DataFrame,
+    folder: Path,
+    missing: list[int],
+    *,
+    shard_records: int,
 ) -> list[Shard]:
     """The missing shards, each by one task, and their receipts."""
     from pyspark.sql import functions as F
 
-    outputs = required_learner(definition).outputs
+    learner = required_learner(definition)
+    outputs, score = learner.outputs, partial(told, learner, parameters, inputs=definition.sample_columns[:-1])
     shard = F.floor(F.col(ROW) / shard_records).cast("int")
-    rows = inputs_of(definition, numbered.withColumn(SHARD, shard).where(F.col(SHARD).isin(missing)), SHARD)
+    rows = inputs_of(definition, parameters, numbered.withColumn(SHARD, shard).where(F.col(SHARD).isin(missing)), SHARD)
     # By all columns, so that rows that `prepare` makes of one event have an order.
     spread = rows.repartition(len(missing), SHARD).sortWithinPartitions(SHARD, *PLACE, *rows.columns)
 

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from headrace.schemas.lake import FOUND
+
 Score = Callable[[pa.RecordBatch], tuple[Mapping[str, Any], list[str | None]]]
 
 SHARD = "_shard"
@@ -24,7 +26,7 @@ SHARD = "_shard"
 
 @dataclass
 class Shard:
-    """What was written: so many records seen, failed by reason, and the file's SHA-256.
+    """What was written: so many records seen, failed by the kind of reason, and the file's SHA-256.
 
     labelled, squared: of a number, the scored records that have one, and what they miss it by, squared and summed.
     """
@@ -144,7 +146,7 @@ class _Open:
         self._bad.write(
             json.dumps({**one, "reason": reasons[row]}) for row in failed for one in places.slice(row, 1).to_pylist()
         )
-        self._reasons.update(str(reasons[row]) for row in failed)
+        self._reasons.update(str(reasons[row]).partition(FOUND)[0] for row in failed)
         self.shard.seen += batch.num_rows
 
     def close(self) -> Shard:

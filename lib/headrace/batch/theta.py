@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.definitions import Definition
 from headrace.models.learner import Fitted
 from headrace.models.samples import ranges
+from headrace.models.texts import known_texts
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -32,7 +33,7 @@ def fitted(
     events: DataFrame,
     base: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], Fitted | None]:
-    """Theta with the learner's and the derivation's parameters, the ranges of its inputs, and the fitted learner.
+    """Theta with the learner's and the derivation's parameters, the ranges of its numbers, and the fitted learner.
 
     features: entity and one finished column a feature, read more than once. events: the prepared events, read for
     a learner whose samples they are. base: the champion's theta, whose labels a learner keeps.
@@ -45,7 +46,8 @@ def fitted(
             samples = events.select(*definition.sample_columns).persist()
             try:
                 learned = definition.learner.fit(samples, definition.sample_columns, kept)
-                made["ranges"] = ranges(samples, definition.learner.inputs(()))
+                inputs, texts = definition.learner.inputs(()), known_texts(learned.parameters)
+                made["ranges"] = ranges(samples, [name for name in inputs if name not in texts])
             finally:
                 samples.unpersist(blocking=True)
         else:

@@ -17,6 +17,7 @@ from headrace.models.linear import LinearRegression
 from headrace.models.logistic import LogisticRegression
 from headrace.models.naive_bayes import NaiveBayes
 from headrace.models.samples import usable
+from headrace.models.texts import known_texts
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -85,12 +86,14 @@ def metric_named(learner: Learner, name: str | None) -> Metric:
 def measured(learner: Learner, fitted: Fitted, samples: DataFrame, columns: Sequence[str]) -> dict[str, Any]:
     """The metrics over samples, by the kind of what the learner tells, with `rows` and `skipped`.
 
-    In: `columns`, numeric: what the learner reads, and of an event the target after them. Rows that it does not
-    score, or whose target is none of the classes, are `skipped`. Reads the samples up to four times: persist them.
+    In: `columns`, as it was fitted on them: what the learner reads, and of an event the target after them. Rows that it
+    does not score, or whose target is none of the classes, are `skipped`. Reads the samples up to four times: persist
+    them.
     Raises InputError when no row is left, or a metric has no value.
     """
     asked = metrics_of(learner)
-    numbers, total = usable(samples, columns, getattr(learner, "optional", ())), samples.count()
+    optional, texts = getattr(learner, "optional", ()), known_texts(fitted.parameters)
+    numbers, total = usable(samples, columns, optional, texts), samples.count()
     match teller(learner):
         case LinearRegression():
             told = numbers.selectExpr(column(columns[-1]), *_told(learner, fitted)).toDF("actual", "told")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,21 +10,23 @@ import numpy.typing as npt
 
 from headrace.errors import InputError
 from headrace.models.learner import Learner, OfCategories
+from headrace.models.texts import coded, known_texts
 
 Floats = npt.NDArray[np.float64]
 
 
 def score_each(
-    learner: Learner, parameters: Mapping[str, Any], rows: Floats, names: Sequence[str]
+    learner: Learner, parameters: Mapping[str, Any], rows: npt.NDArray[Any], names: Sequence[str]
 ) -> tuple[dict[str, Floats], dict[int, str]]:
     """The outputs of the rows as doubles, not a number where there is none, and by row why there is none.
 
-    rows: the learner's inputs, columns named `names`. The numbers are those of `Learner.score`, to the last bit,
-    whichever rows stand beside one. Raises InputError where the learner's rule for unseen categories is `fail` and a
-    row has one.
+    rows: the learner's inputs, columns named `names`, as `score` takes them. The numbers are those of `Learner.score`,
+    to the last bit, whichever rows stand beside one. Raises InputError where the learner's rule for unseen categories
+    is `fail` and a row has one.
     """
-    optional = getattr(learner, "optional", ())
-    refused = _not_finite(rows, [None if name in optional else name for name in names])
+    optional, texts = getattr(learner, "optional", ()), known_texts(parameters)
+    numbers = coded(texts, names, rows)
+    refused = _not_finite(numbers, [None if name in optional else name for name in names], texts)
     if isinstance(learner, OfCategories):
         kept = np.array([row for row in range(len(rows)) if row not in refused], dtype=np.int64)
         refused |= {int(kept[row]): why for row, why in learner.set_aside(parameters, rows[kept]).items()}
@@ -50,8 +52,9 @@ def score_each(
     return told, refused
 
 
-def _not_finite(rows: Floats, names: Sequence[str | None]) -> dict[int, str]:
+def _not_finite(rows: Floats, names: Sequence[str | None], texts: Container[str]) -> dict[int, str]:
     """By row the first column that is not finite; columns without a name may be not a number."""
     finite = np.isfinite(rows) | (np.isnan(rows) & np.array([name is None for name in names]))
     bad = np.flatnonzero(~finite.all(axis=1)).tolist()
-    return {row: f"{names[int(np.argmin(finite[row]))]} is null or no finite number" for row in bad}
+    first = {row: names[int(np.argmin(finite[row]))] for row in bad}
+    return {row: f"{name} is null or no {'text' if name in texts else 'finite number'}" for row, name in first.items()}

@@ -13,14 +13,14 @@ import numpy.typing as npt
 from headrace.errors import DefinitionError, InputError
 from headrace.models.encoding import (
     Encoding,
+    Floats,
     columns_of,
     described,
     encoded,
     encoding_from,
-    encoding_sql,
     fitted_encodings,
-    known_sql,
     optional_columns,
+    text_columns,
     unseen_categories,
 )
 from headrace.models.expressions import column, number, where
@@ -30,6 +30,8 @@ from headrace.models.logistic import LogisticRegression
 from headrace.models.pmml import Document
 from headrace.models.pmml_encoding import over_columns
 from headrace.models.samples import as_numbers, usable
+from headrace.models.sql_encoding import encoding_sql, known_sql
+from headrace.models.texts import coded, found_texts, known_texts, require_texts
 from headrace.schemas.lake import FOUND
 
 if TYPE_CHECKING:
@@ -42,7 +44,8 @@ _NAME = "encoded regression"
 class Encoded:
     """A regression whose inputs are made of an event's columns as `columns` say; a sample is an event.
 
-    columns: `Number`, `Bins`, `OneHot` and `Cross` of numeric columns of the prepared events; categories are numbers.
+    columns: `Number`, `Bins`, `OneHot` and `Cross` of columns of the prepared events. Categories are numbers or texts,
+    as the column is in training; all else is numbers.
     model: `linear` tells a number, `logistic` one of `classes`. ridge, lasso: as those have them, in scaled units.
     unseen: what becomes of a row to be scored with a category that no sample of training had: `keep` takes it for the
     most frequent one, `fail` refuses all rows by name, `quarantine` sets this one aside with its reason.
@@ -50,7 +53,8 @@ class Encoded:
     Encodings are fitted in training and stay for the generation; live parameters and their bounds are those of the
     model under them: exact to 1e-8 for `linear`, one Newton step for `logistic`, and with a lasso the generation's own.
 
-    Parameters: features (the columns), target, encodings, model (what the regression has) and its contribution.
+    Parameters: features (the columns), target, texts (of those that are, the known ones; left out where none is),
+    encodings, model (what the regression has) and its contribution.
     """
 
     columns: tuple[Encoding, ...]
@@ -109,15 +113,19 @@ class Encoded:
     def fit(self, samples: DataFrame, columns: tuple[str, ...], base: Mapping[str, Any] | None) -> Fitted:
         """Fit the encodings, then the regression; `columns` are those it reads and the target after them.
 
-        Raises as the regression does, which names the inputs that the encodings make.
+        Raises as the regression does, which names the inputs that the encodings make, and DefinitionError for texts
+        that are read as numbers or are too many to be categories.
         """
         from pyspark.ml import PipelineModel
         from pyspark.ml.feature import SQLTransformer
 
-        numbers = as_numbers(samples, columns).persist()
+        of_text = text_columns(self.columns, dict(samples.dtypes))
+        numbers = as_numbers(samples, columns, of_text).persist()
         try:
-            fitted = fitted_encodings(self.columns, usable(numbers, columns, self.optional))
-            made = encoding_sql(fitted)
+            known = usable(numbers, columns, self.optional, of_text)
+            texts = found_texts(known, of_text)
+            fitted = fitted_encodings(self.columns, known, texts, taken=columns)
+            made = encoding_sql(fitted, texts)
             inner = self._regression(fitted)
             target = columns[-1]
             rows = numbers.selectExpr(*(f"{sql} AS {column(name)}" for name, sql in made.items()), column(target))
@@ -135,6 +143,7 @@ class Encoded:
         parameters = {
             "features": list(self.inputs(())),
             "target": columns[-1],
+            **({"texts": texts} if texts else {}),
             "encodings": fitted,
             "contribution": model.pop("contribution"),
             "model": model,
@@ -146,12 +155,13 @@ class Encoded:
 
     def score(self, parameters: Mapping[str, Any], inputs: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         """The regression's outputs. Raises InputError for a number that is not finite, and as `unseen` says."""
-        rows = np.asarray(inputs, dtype=np.float64)
-        features = parameters["features"]
+        features, texts = parameters["features"], known_texts(parameters)
+        rows = coded(texts, features, inputs)
+        require_texts(_NAME, texts, features, rows)
         filled = np.isnan(rows) & np.array([name in self.optional for name in features])
         require_finite(_NAME, features, np.where(filled, 0.0, rows))
         if self.unseen != "keep":
-            for names, values in self._unseen(parameters, rows).values():
+            for names, values in self._unseen(parameters, rows, inputs).values():
                 raise InputError(
                     f"{names} has a category that no sample of training had",
                     found=values,
@@ -164,23 +174,36 @@ class Encoded:
         """Under `quarantine`, the rows with a category that no sample of training had, and which it is."""
         if self.unseen != "quarantine":
             return {}
-        rows = np.asarray(inputs, dtype=np.float64)
-        reasons = self._unseen(parameters, rows).items()
-        return {row: f"{names} is no category of training{FOUND}{values}'" for row, (names, values) in reasons}
+        rows = coded(known_texts(parameters), parameters["features"], inputs)
+        reasons = self._unseen(parameters, rows, inputs).items()
+        shown = {row: (names, values[0] if len(values) == 1 else values) for row, (names, values) in reasons}
+        return {row: f"{names} is no category of training{FOUND}{value!r}" for row, (names, value) in shown.items()}
 
-    def _unseen(self, parameters: Mapping[str, Any], rows: npt.NDArray[Any]) -> dict[int, tuple[str, list[float]]]:
-        return unseen_categories(parameters["encodings"], parameters["features"], rows)
+    def _unseen(
+        self, parameters: Mapping[str, Any], rows: Floats, inputs: npt.NDArray[Any]
+    ) -> dict[int, tuple[str, list[float | str]]]:
+        """By row, the columns and values of its first category that no sample of training had."""
+        texts = known_texts(parameters)
+        places = {name: place for place, name in enumerate(parameters["features"])}
+        unseen = unseen_categories(parameters["encodings"], parameters["features"], rows).items()
+
+        def value(row: int, name: str) -> float | str:
+            place = places[name]
+            return str(inputs[row, place]) if name in texts else float(rows[row, place])
+
+        return {row: (" and ".join(names), [value(row, name) for name in names]) for row, names in unseen}
 
     def sql(self, parameters: Mapping[str, Any]) -> dict[str, str]:
         fitted = parameters["encodings"]
-        made = encoding_sql(fitted)
+        texts = known_texts(parameters)
+        made = encoding_sql(fitted, texts)
 
         def over_columns(text: str) -> str:
             # The regression reads an input as `number` spells it, and nowhere else.
             return reduce(lambda told, one: told.replace(number(one[0]), f"({one[1]})"), made.items(), text)
 
         told = self._regression(fitted).sql(parameters["model"])
-        known = known_sql(fitted) if self.unseen != "keep" else []
+        known = known_sql(fitted, texts) if self.unseen != "keep" else []
         made_over = {name: over_columns(sql) for name, sql in told.items()}
         return {name: where(known, sql) for name, sql in made_over.items()} if known else made_over
 
@@ -194,6 +217,7 @@ class Encoded:
             parameters["encodings"],
             parameters["target"],
             of_model,
+            texts=known_texts(parameters),
             refuses_unseen=self.unseen != "keep",
         )
 
@@ -201,10 +225,10 @@ class Encoded:
         return self._regression(parameters["encodings"]).empty(parameters["model"])
 
     def contribution(self, parameters: Mapping[str, Any], samples: npt.NDArray[Any]) -> Contribution:
-        rows = np.asarray(samples, dtype=np.float64)
-        made = encoded(parameters["encodings"], parameters["features"], rows[:, :-1])
+        features = parameters["features"]
+        made = encoded(parameters["encodings"], features, coded(known_texts(parameters), features, samples[:, :-1]))
         inner = self._regression(parameters["encodings"])
-        return inner.contribution(parameters["model"], np.column_stack([made, rows[:, -1]]))
+        return inner.contribution(parameters["model"], np.column_stack([made, samples[:, -1].astype(np.float64)]))
 
     def merge(self, left: Contribution, right: Contribution) -> Contribution:
         return self.regression(("any",)).merge(left, right)

@@ -1,19 +1,23 @@
 """How columns become the inputs of a linear model: filled in, one-hot, in quantile bins, crossed. Fitted in training.
 
-What is fitted is JSON; NumPy and Spark SQL make the same numbers of it, to the bit.
+What is fitted is JSON; NumPy and Spark SQL (`sql_encoding`) make the same numbers of it, to the bit. A category that is
+a text stands there as its code (`texts`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from headrace.errors import DefinitionError
-from headrace.models.expressions import column, literal, number, where
+from headrace.models.expressions import column
+from headrace.models.texts import MAX_CATEGORIES, Texts, require_few
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -45,7 +49,7 @@ class Bins:
 
 @dataclass(frozen=True)
 class OneHot:
-    """A 0 or 1 for each category, the most frequent of training apart, for which all are 0.
+    """A 0 or 1 for each category, the most frequent of training apart, for which all are 0. They are numbers or texts.
 
     most: so many categories at most, the most frequent; the others count as that one, and so does an unseen one.
     """
@@ -101,32 +105,80 @@ def optional_columns(encodings: Sequence[Encoding]) -> tuple[str, ...]:
     return tuple(name for name in columns_of(encodings) if name in filled - bare)
 
 
-def fitted_encodings(encodings: Sequence[Encoding], numbers: DataFrame) -> list[dict[str, Any]]:
+def text_columns(encodings: Sequence[Encoding], types: Mapping[str, str]) -> tuple[str, ...]:
+    """The columns that are texts and may be: read as categories alone.
+
+    >>> text_columns([OneHot("day"), Cross("day", "at"), Bins("at")], {"day": "string", "at": "string"})
+    ('day',)
+    """
+    as_numbers = set(columns_of([each for each in encodings if isinstance(each, Number | Bins)]))
+    return tuple(name for name in columns_of(encodings) if types.get(name) == "string" and name not in as_numbers)
+
+
+def fitted_encodings(
+    encodings: Sequence[Encoding], samples: DataFrame, texts: Texts | None = None, taken: Iterable[str] = ()
+) -> list[dict[str, Any]]:
     """What training says of each: what stands for nulls, edges of bins, categories in order.
 
-    numbers: the columns as doubles. Out, each: how, names (read), inputs (made) and fill, edges or categories with the
-    `known` ones. Reads the numbers once or twice an encoding: persist them.
+    samples: the columns as doubles, and as they are where `texts` has theirs. taken: names that no input may have. Out,
+    each: how, names (read), inputs (made) and fill, edges or categories with the `known` ones. Reads the samples once
+    or twice an encoding: persist them.
     """
-    return [_fitted(each, numbers) for each in encodings]
+    made = [_fitted(each, samples, texts or {}) for each in encodings]
+    names = _distinct((name for one in made for name in one["inputs"]), taken)
+    return [{**one, "inputs": [next(names) for _ in one["inputs"]]} for one in made]
 
 
-def _fitted(encoding: Encoding, numbers: DataFrame) -> dict[str, Any]:
+def _distinct(names: Iterable[str], taken: Iterable[str]) -> Iterator[str]:
+    """The names as Spark can tell them apart, to which MO is mo and __THIS__ is a table.
+
+    >>> list(_distinct(["day__MO", "day__mo", "a__THIS__b"], ["day"]))
+    ['day__MO', 'day__mo__2', 'a__this__b']
+    """
+    held = {name.lower() for name in taken}
+    for name in names:
+        plain = name.replace("__THIS__", "__this__")
+        free = next(one for one in chain([plain], (f"{plain}__{n}" for n in count(2))) if one.lower() not in held)
+        held.add(free.lower())
+        yield free
+
+
+def _fitted(encoding: Encoding, samples: DataFrame, texts: Texts) -> dict[str, Any]:
     how = described(encoding)["how"]
     if isinstance(encoding, Number | Bins):
-        fill = _fill(encoding.name, encoding.impute, numbers)
+        fill = _fill(encoding.name, encoding.impute, samples)
         made: dict[str, Any] = {"how": how, "names": [encoding.name], "fill": fill}
         if isinstance(encoding, Number):
             return {**made, "inputs": [f"{encoding.name}__number"]}
-        edges = _edges(encoding, numbers)
+        edges = _edges(encoding, samples)
         return {**made, "edges": edges, "inputs": [f"{encoding.name}__bin{n}" for n in range(1, len(edges) + 1)]}
     from pyspark.sql import functions as F
 
     names = list(columns_of([encoding]))
-    known = numbers.dropna(subset=names).groupBy(*names).count().orderBy(F.col("count").desc(), *names)
-    rows = [[float(value) for value in tuple(row)[: len(names)]] for row in known.collect()]
-    categories = rows[1 : encoding.most]
-    inputs = ["__".join(f"{name}__{value:g}" for name, value in zip(names, row, strict=True)) for row in categories]
-    return {"how": how, "names": names, "known": sorted(rows), "categories": categories, "inputs": inputs}
+    codes = [{text: float(code) for code, text in enumerate(texts.get(name, ()))} for name in names]
+    known = samples.dropna(subset=names).groupBy(*names).count().orderBy(F.col("count").desc(), *names)
+    found = [tuple(row)[: len(names)] for row in (known.limit(MAX_CATEGORIES + 1) if any(codes) else known).collect()]
+    if any(codes):
+        require_few(len(found), *names)
+    rows = [[of[one] if of else float(one) for of, one in zip(codes, row, strict=True)] for row in found]
+    shown = ["__".join(map(_shown, names, row)) for row in found]
+    return {
+        "how": how,
+        "names": names,
+        "known": sorted(rows),
+        "categories": rows[1 : encoding.most],
+        "inputs": shown[1 : encoding.most],
+    }
+
+
+def _shown(name: str, value: float | str) -> str:
+    """A part of an input's name; a dot in it would be a field's, and only some letters have one other case.
+
+    >>> _shown("city", "St. Louis"), _shown("hour", 8.0)
+    ('city__St_ Louis', 'hour__8')
+    """
+    shown = value if isinstance(value, str) else f"{float(value):g}"
+    return f"{name}__" + re.sub(r"[^\w +-]", "_", shown, flags=re.ASCII)
 
 
 def _fill(name: str, impute: Impute | None, numbers: DataFrame) -> float | None:
@@ -183,64 +235,15 @@ def _made(one: Mapping[str, Any], values: Floats) -> Floats:
 
 def unseen_categories(
     fitted: Sequence[Mapping[str, Any]], names: Sequence[str], rows: Floats
-) -> dict[int, tuple[str, list[float]]]:
-    """By row, the columns and values of the first category that no sample of training had; nulls are none."""
+) -> dict[int, tuple[str, ...]]:
+    """By row, the columns of the first category that no sample of training had; nulls are none."""
     places = {name: place for place, name in enumerate(names)}
-    found: dict[int, tuple[str, list[float]]] = {}
+    found: dict[int, tuple[str, ...]] = {}
     for one in fitted:
         if "known" not in one:
             continue
         known = {tuple(row) for row in one["known"]}
         for row, values in enumerate(rows[:, [places[name] for name in one["names"]]].tolist()):
             if row not in found and np.isfinite(values).all() and tuple(values) not in known:
-                found[row] = (" and ".join(one["names"]), values)
+                found[row] = tuple(one["names"])
     return found
-
-
-def encoding_sql(fitted: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Spark SQL of each input, null where `encoded` gives not a number.
-
-    >>> encoding_sql([{"how": "number", "names": ["wind"], "fill": 2.0, "inputs": ["wind__number"]}])
-    {'wind__number': 'coalesce(nanvl(CAST(`wind` AS DOUBLE), 2.0D), 2.0D)'}
-    """
-    made: dict[str, str] = {}
-    for one in fitted:
-        plain = [number(name) for name in one["names"]]
-        if one["how"] in ("number", "bins"):
-            (value,) = plain
-            if one["fill"] is not None:
-                value = f"coalesce(nanvl({value}, {literal(one['fill'])}), {literal(one['fill'])})"
-            if one["how"] == "number":
-                made[one["inputs"][0]] = value
-                continue
-            bounds = [*map(literal, one["edges"]), "CAST('Infinity' AS DOUBLE)"]
-            for name, low, high in zip(one["inputs"], bounds[:-1], bounds[1:], strict=True):
-                made[name] = where([_finite(value)], f"CAST({value} >= {low} AND {value} < {high} AS DOUBLE)")
-            continue
-        for name, category in zip(one["inputs"], one["categories"], strict=True):
-            same = " AND ".join(f"{value} = {literal(code)}" for value, code in zip(plain, category, strict=True))
-            made[name] = where(list(map(_finite, plain)), f"CAST({same} AS DOUBLE)")
-    return made
-
-
-def known_sql(fitted: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Conditions, as SQL, that a row's categories are ones that a sample of training had.
-
-    >>> known_sql([{"how": "one_hot", "names": ["day"], "known": [[1.0], [2.0]]}])
-    ['(CAST(`day` AS DOUBLE) = 1.0D OR CAST(`day` AS DOUBLE) = 2.0D)']
-    """
-    made = []
-    for one in fitted:
-        if "known" in one:
-            values = [number(name) for name in one["names"]]
-            rows = (
-                " AND ".join(f"{value} = {literal(code)}" for value, code in zip(values, row, strict=True))
-                for row in one["known"]
-            )
-            made.append(f"({' OR '.join(rows)})")
-    return made
-
-
-def _finite(value: str) -> str:
-    # In Spark NaN is greater than infinity.
-    return f"abs({value}) < CAST('Infinity' AS DOUBLE)"

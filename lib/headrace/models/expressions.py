@@ -5,6 +5,7 @@ Parts that outputs share are repeated word for word: Spark evaluates equal parts
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 
@@ -33,6 +34,20 @@ def literal(value: float) -> str:
     '-1e-07D'
     """
     return f"{float(value)!r}D"
+
+
+def text_literal(text: str) -> str:
+    """A text, whatever its characters; what a parser may read anything into is escaped.
+
+    >>> text_literal("it's ${50} %")
+    "'it\\\\u0027s \\\\u0024\\\\u007b50\\\\u007d %'"
+    """
+    # Spark replaces ${..} in any statement, and SQLTransformer replaces __THIS__.
+    return "'" + re.sub(r"[^\w .,:;%/+-]|(?<=_)_", lambda found: _escaped(found[0]), text) + "'"
+
+
+def _escaped(character: str) -> str:
+    return "".join(f"\\u{unit:04x}" for unit in memoryview(character.encode("utf-16-le")).cast("H"))
 
 
 def weighted(names: Sequence[str], centres: Sequence[float], weights: Sequence[float], constant: float) -> str:

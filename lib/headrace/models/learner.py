@@ -37,6 +37,8 @@ class Learner(Protocol):
     Its parameters move with the samples: `live` gives those that the samples' contributions together make of the
     fitted ones. Contributions are exact, so that they are the same bits in any order and split; `merge` is
     associative and commutative and `empty` its identity.
+
+    Inputs are numbers, or texts where the parameters have `texts` of them: rows are then objects, see `models.texts`.
     """
 
     @property

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from functools import reduce
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from headrace.errors import InputError
 from headrace.models.pmml import Document, apply, constant, finite, named, ref
+from headrace.models.texts import Texts
+
+# Source: XML 1.0, Char (https://www.w3.org/TR/xml/#charsets).
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def over_columns(
@@ -18,17 +24,20 @@ def over_columns(
     target: str,
     model: Callable[[tuple[str, ...]], Document],
     *,
+    texts: Texts,
     refuses_unseen: bool,
 ) -> Document:
     """The document of a model whose inputs are made of the columns as the fitted encodings say.
 
-    optional: the columns that may be missing. model: its document over inputs of these names. refuses_unseen: whether
-    a category that no sample of training had gives no result, and not that of the most frequent one.
+    optional: the columns that may be missing. model: its document over inputs of these names. texts: the known ones of
+    the columns that are texts. refuses_unseen: whether a category that no sample of training had gives no result, and
+    not that of the most frequent one.
+    Raises InputError for a text that XML does not hold.
     """
-    fields = [finite(name) for name in columns]
+    fields = [_text_field(name) if name in texts else finite(name) for name in columns]
     others = [*fields, finite(target)]
-    made = [expression for one in fitted for expression in _inputs(one)]
-    known = [_is_known(one) for one in fitted if "known" in one] if refuses_unseen else []
+    made = [expression for one in fitted for expression in _inputs(one, texts)]
+    known = [_is_known(one, texts) for one in fitted if "known" in one] if refuses_unseen else []
     guards = named("known_", {"": apply("if", _all(known), constant(0))}, others) if known else {}
     for name in guards:
         # 0, or missing: then there is no result.
@@ -38,10 +47,10 @@ def over_columns(
     return _read(inner, fields, [*guards.values(), *inputs.values()], {*inputs}, {*optional})
 
 
-def _inputs(one: Mapping[str, Any]) -> list[Element]:
+def _inputs(one: Mapping[str, Any], texts: Texts) -> list[Element]:
     """The numbers that an encoding makes, in the order of its inputs."""
     if one["how"] not in ("number", "bins"):
-        return [_flag(_all(_same(one["names"], category))) for category in one["categories"]]
+        return [_flag(_all(_same(one["names"], category, texts))) for category in one["categories"]]
     (name,) = one["names"]
 
     def value() -> Element:
@@ -56,12 +65,33 @@ def _inputs(one: Mapping[str, Any]) -> list[Element]:
     return [_flag(_all([low, *high])) for low, high in zip(at_least, [*below, []], strict=True)]
 
 
-def _is_known(one: Mapping[str, Any]) -> Element:
-    return reduce(_or, (_all(_same(one["names"], category)) for category in one["known"]))
+def _is_known(one: Mapping[str, Any], texts: Texts) -> Element:
+    return reduce(_or, (_all(_same(one["names"], category, texts)) for category in one["known"]))
 
 
-def _same(names: Sequence[str], category: Sequence[float]) -> list[Element]:
-    return [apply("equal", ref(name), constant(value)) for name, value in zip(names, category, strict=True)]
+def _same(names: Sequence[str], category: Sequence[float], texts: Texts) -> list[Element]:
+    return [
+        _is_text(name, texts[name][int(code)]) if name in texts else apply("equal", ref(name), constant(code))
+        for name, code in zip(names, category, strict=True)
+    ]
+
+
+def _text_field(name: str) -> Element:
+    # Without its values: an evaluator may take any other for invalid, and it is for `known_` to say.
+    return Element("DataField", {"name": name, "optype": "categorical", "dataType": "string"})
+
+
+def _is_text(name: str, text: str) -> Element:
+    found = _NOT_IN_XML.search(text)
+    if found:
+        raise InputError(
+            f"a text of {name!r} cannot be exported as PMML",
+            found=f"{text!r}, with {found[0]!r}",
+            expected="characters that XML holds",
+            do="let `prepare` replace them",
+        )
+    # Not a constant: an evaluator may read one to its first escaped character.
+    return apply("equal", Element("NormDiscrete", {"field": name, "value": text}), constant(1))
 
 
 def _flag(condition: Element) -> Element:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING
@@ -18,14 +18,25 @@ _NUMERIC = ("boolean", "tinyint", "smallint", "int", "bigint", "float", "double"
 _ROWS_PER_PARTITION = 250_000
 
 
-def as_numbers(samples: DataFrame, names: Sequence[str]) -> DataFrame:
-    """The columns as doubles. Raises DefinitionError for one that is missing or not numeric."""
+def as_numbers(samples: DataFrame, names: Sequence[str], texts: Container[str] = ()) -> DataFrame:
+    """The columns as doubles, those among `texts` as they are.
+
+    Raises DefinitionError for one that is missing or not numeric, of `texts` for one that is no string.
+    """
     from pyspark.sql import functions as F
 
     types = dict(samples.dtypes)
     for name in names:
         kind = types.get(name)
-        if kind is None or not (kind in _NUMERIC or kind.startswith("decimal")):
+        if name in texts:
+            if kind != "string":
+                raise DefinitionError(
+                    f"column {name!r} is a text to the learner, as it was in training",
+                    found=kind or f"columns {samples.columns}",
+                    expected="a string column",
+                    do="make it a string in `prepare`, or train again",
+                )
+        elif kind is None or not (kind in _NUMERIC or kind.startswith("decimal")):
             raise DefinitionError(
                 f"a learner cannot read column {name!r}",
                 found=kind or f"columns {samples.columns}",
@@ -33,13 +44,15 @@ def as_numbers(samples: DataFrame, names: Sequence[str]) -> DataFrame:
                 nearest=None if kind else nearest(name, samples.columns),
                 do="make it a number in `prepare`",
             )
-    return samples.select(*(F.col(name).cast("double").alias(name) for name in names))
+    return samples.select(*(name if name in texts else F.col(name).cast("double").alias(name) for name in names))
 
 
 def ranges(samples: DataFrame, names: Sequence[str]) -> dict[str, list[float]]:
     """The least and the greatest finite number of each column; a column without one is left out."""
     from pyspark.sql import functions as F
 
+    if not names:
+        return {}
     numbers = as_numbers(samples, names)
     finite = {name: F.when(_finite(name), F.col(name)) for name in names}
     seen = numbers.agg(*(F.array(F.min(one), F.max(one)).alias(name) for name, one in finite.items())).first()
@@ -47,10 +60,14 @@ def ranges(samples: DataFrame, names: Sequence[str]) -> dict[str, list[float]]:
     return {name: list(seen[name]) for name in names if seen[name][0] is not None}
 
 
-def usable(samples: DataFrame, names: Sequence[str], optional: Sequence[str] = ()) -> DataFrame:
-    """The rows whose columns are all finite numbers, as doubles; `optional` ones may be anything."""
-    numbers = as_numbers(samples, names)
-    return numbers.where(reduce(and_, (_finite(name) for name in names if name not in optional)))
+def usable(
+    samples: DataFrame, names: Sequence[str], optional: Sequence[str] = (), texts: Container[str] = ()
+) -> DataFrame:
+    """The rows whose columns are all finite numbers, as doubles, or `texts`; `optional` ones may be anything."""
+    from pyspark.sql import functions as F
+
+    there = (F.col(n).isNotNull() if n in texts else _finite(n) for n in names if n not in optional)
+    return as_numbers(samples, names, texts).where(reduce(and_, there))
 
 
 def in_order(samples: DataFrame, names: Sequence[str], learner: str) -> DataFrame:

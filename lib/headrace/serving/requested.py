@@ -28,7 +28,7 @@ class BatchRequest(_Strict):
 
 
 class PredictRequest(_Strict):
-    """Up to 1,000 records, each with exactly the learner's inputs, finite numbers.
+    """Up to 1,000 records, each with exactly the learner's inputs: finite numbers, and texts where training had texts.
 
     With entities, one a record: what a record leaves out is taken from its entity's features.
     """

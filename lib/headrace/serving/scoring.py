@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from headrace.errors import InputError, nearest
 from headrace.models.description import learner_from
 from headrace.models.learner import Learner, OfCategories
+from headrace.models.texts import coded, known_texts
 from headrace.schemas import Vector
 from headrace.serving.lookup import MAX_RECORDS, NoLearner
 from headrace.serving.merge import Served
@@ -39,22 +40,23 @@ class Scorer:
     def predict(self, records: Sequence[Mapping[str, Any] | None], *, now: datetime) -> Predictions:
         """The learner's outputs for each record that its rule for unseen categories does not set aside.
 
-        records: the learner's inputs by name, finite numbers, or null where it fills one in; None has no prediction.
+        records: the learner's inputs by name, finite numbers or texts, as each was in training, or null where it fills
+        one in; None has no prediction.
         Raises InputError naming record, field, nearest match.
         """
         if len(records) > MAX_RECORDS:
             raise InputError("too many records in one request", found=len(records), expected=f"<= {MAX_RECORDS}")
-        names = tuple(self.parameters["features"])
+        names, texts = tuple(self.parameters["features"]), known_texts(self.parameters)
         there = {number: record for number, record in enumerate(records) if record is not None}
         optional = getattr(self.learner, "optional", ())
-        numbers = [_row(number, record, names, optional) for number, record in there.items()]
-        rows = np.array(numbers, dtype=np.float64).reshape(len(there), len(names))
+        values = [_row(number, record, names, texts, optional) for number, record in there.items()]
+        rows = np.array(values, dtype=object if texts else np.float64).reshape(len(there), len(names))
         aside = self.learner.set_aside(self.parameters, rows) if isinstance(self.learner, OfCategories) else {}
         of_row = list(there)
         kept = [row for row in range(len(there)) if row not in aside]
         with np.errstate(over="ignore", invalid="ignore"):  # looked at below
             outputs = self.learner.score(self.parameters, rows[kept])
-        columns = {name: values.tolist() for name, values in outputs.items()}
+        columns = {name: told.tolist() for name, told in outputs.items()}
         made: list[dict[str, Any] | None] = [None] * len(records)
         for place, row in zip(kept, zip(*columns.values(), strict=True), strict=True):
             number = of_row[place]
@@ -96,14 +98,15 @@ class Scorer:
         return made
 
     def _outside(
-        self, names: Sequence[str], rows: npt.NDArray[np.float64]
+        self, names: Sequence[str], rows: npt.NDArray[Any]
     ) -> Iterator[tuple[int, str, float, tuple[float, float]]]:
         """Row, name, value and range of what is beyond the training samples'; none where theta does not tell them."""
         trained = self.served.generation.theta.get("ranges") or {}
         limits = np.array([trained.get(name, (-math.inf, math.inf)) for name in names]).reshape(len(names), 2)
-        for row, place in np.argwhere((rows < limits[:, 0]) | (rows > limits[:, 1])).tolist():
+        numbers = coded(known_texts(self.parameters), names, rows)  # texts have no range
+        for row, place in np.argwhere((numbers < limits[:, 0]) | (numbers > limits[:, 1])).tolist():
             name = names[place]
-            yield row, name, float(rows[row, place]), tuple(trained[name])
+            yield row, name, float(numbers[row, place]), tuple(trained[name])
 
 
 class Scoring:
@@ -140,8 +143,10 @@ class Scoring:
         return Scorer(definition, served, learner, values, base.join(item.vector))
 
 
-def _row(number: int, record: Mapping[str, Any], names: tuple[str, ...], optional: Sequence[str] = ()) -> list[float]:
-    """The numbers of a record; one that may be missing is then no number."""
+def _row(
+    number: int, record: Mapping[str, Any], names: tuple[str, ...], texts: Container[str], optional: Sequence[str]
+) -> list[float | str]:
+    """The numbers and texts of a record; a number that may be missing is then no number."""
     unknown = sorted(set(record) - set(names))
     if unknown:
         raise InputError(
@@ -150,19 +155,27 @@ def _row(number: int, record: Mapping[str, Any], names: tuple[str, ...], optiona
             expected=f"exactly {list(names)}",
             nearest=nearest(unknown[0], names),
         )
-    row = []
+    row: list[float | str] = []
     for name in names:
         value = record.get(name)
         if value is None and name in optional:
             row.append(math.nan)
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
+        elif name in texts:
+            if not isinstance(value, str):
+                raise InputError(
+                    f"record {number} lacks a text in {name!r}",
+                    found=repr(value) if name in record else f"fields {sorted(record)}",
+                    expected="a text, as in training",
+                )
+            row.append(value)
+        elif isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
             raise InputError(
                 f"record {number} lacks a number in {name!r}",
                 found=repr(value) if name in record else f"fields {sorted(record)}",
                 expected="a finite number",
             )
-        row.append(float(value))
+        else:
+            row.append(float(value))
     return row
 
 

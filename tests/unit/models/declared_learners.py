@@ -8,7 +8,7 @@ import numpy as np
 
 from headrace.models.cutoffs import CutOffs
 from headrace.models.encoded import Encoded
-from headrace.models.encoding import Bins, Number
+from headrace.models.encoding import Bins, Cross, Number, OneHot
 from headrace.models.kmeans import KMeans
 from headrace.models.learner import Learner
 from headrace.models.linear import LinearRegression
@@ -20,6 +20,10 @@ LEARNERS: dict[str, Learner] = {
     "cutoffs": CutOffs(FEATURES, k=1.5),
     "encoded": Encoded((Number("recency"), Bins("frequency", 4), Number("monetary")), ridge=0.01),
     "encoded classes": Encoded((Number("recency"), Number("frequency"), Bins("monetary", 3)), "logistic", ridge=0.01),
+    "encoded texts": Encoded(
+        (Number("recency"), Cross("frequency", "monetary", most=4), OneHot("monetary")), ridge=0.01
+    ),
+    "encoded texts of classes": Encoded((Number("recency"), Number("frequency"), OneHot("monetary")), "logistic", 0.01),
     "kmeans": KMeans(k=3),
     "lasso": LinearRegression(FEATURES, ridge=0.01, lasso=0.01),
     "linear": LinearRegression(FEATURES),
@@ -32,11 +36,29 @@ LEARNERS: dict[str, Learner] = {
 }
 KINDS = sorted(LEARNERS)
 EACH = [kind for kind in KINDS if kind == LEARNERS[kind].kind]  # one of a kind, for what takes Spark long
+# Columns of texts, by the kind that reads them, and what stands in them.
+TEXTS = {"encoded texts": ("frequency", "monetary"), "encoded texts of classes": ("monetary",)}
+WORDS = ("MO", "mo", "", "it's __THIS__ ${spark.app.name}", "9")
 OF_EVENTS = [kind for kind in KINDS if LEARNERS[kind].sample == "event"]
 OF_ENTITIES = [kind for kind in KINDS if LEARNERS[kind].sample == "entity"]
 
 
-def rows(kind: str, seed: int = 1, count: int = 60) -> np.ndarray:
+def rows(kind: str, seed: int = 1, count: int = 60, *, times: float = 1) -> np.ndarray:
+    """Inputs, the numbers so many times what they usually are, and texts where the kind reads them."""
+    return worded(kind, numbers(kind, seed, count) * times)
+
+
+def worded(kind: str, values: np.ndarray) -> np.ndarray:
+    """The rows with a word for every number in a column of texts."""
+    if kind not in TEXTS:
+        return values
+    made = values.astype(object)
+    for place in map(FEATURES.index, TEXTS[kind]):
+        made[:, place] = [WORDS[int(abs(value)) % len(WORDS)] for value in values[:, place]]
+    return made
+
+
+def numbers(kind: str, seed: int = 1, count: int = 60) -> np.ndarray:
     """Three clouds of whole and broken numbers, some negative; whole numbers that the model takes for naive Bayes."""
     random = np.random.default_rng(seed)
     centres = np.array([[5.0, 40.0, 900.25], [200.0, 3.0, -20.5], [350.0, 12.0, 50_000.0]])
@@ -48,7 +70,8 @@ def rows(kind: str, seed: int = 1, count: int = 60) -> np.ndarray:
 
 
 def frame(spark: Any, values: np.ndarray, columns: tuple[str, ...] = FEATURES) -> Any:
-    return spark.createDataFrame([tuple(map(float, row)) for row in values], list(columns))
+    plain = [tuple(one if isinstance(one, str) else float(one) for one in row) for row in values]
+    return spark.createDataFrame(plain, list(columns))
 
 
 def columns(kind: str) -> tuple[str, ...]:
@@ -57,7 +80,7 @@ def columns(kind: str) -> tuple[str, ...]:
 
 
 def samples(kind: str, seed: int = 1, count: int = 60) -> np.ndarray:
-    values = rows(kind, seed, count)
+    values = numbers(kind, seed, count)
     if kind in OF_ENTITIES:
         return values
     noise = np.random.default_rng(seed + 100).normal(0, 5, count)
@@ -65,4 +88,4 @@ def samples(kind: str, seed: int = 1, count: int = 60) -> np.ndarray:
     classes = getattr(LEARNERS[kind], "classes", None)
     if classes is not None:
         told = (told + noise * 100) // 200 % classes
-    return np.column_stack([values, told])
+    return np.column_stack([worded(kind, values), told])

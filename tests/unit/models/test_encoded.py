@@ -12,8 +12,9 @@ from headrace.errors import DefinitionError, InputError
 from headrace.models.description import learner_from
 from headrace.models.each import score_each
 from headrace.models.encoded import Encoded
-from headrace.models.encoding import Bins, Cross, Number, OneHot, encoded, encoding_sql
+from headrace.models.encoding import Bins, Cross, Number, OneHot, encoded
 from headrace.models.linear import LinearRegression
+from headrace.models.sql_encoding import encoding_sql
 
 COLUMNS = (Number("wind", "median"), Bins("temp", 4), OneHot("hour", most=3), Cross("hour", "day"))
 NAMES = ("wind", "temp", "hour", "day")

@@ -15,7 +15,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from declared_learners import EACH, FEATURES, KINDS, LEARNERS, OF_ENTITIES, OF_EVENTS, columns, frame, rows, samples
+from declared_learners import (
+    EACH,
+    FEATURES,
+    KINDS,
+    LEARNERS,
+    OF_ENTITIES,
+    OF_EVENTS,
+    TEXTS,
+    WORDS,
+    columns,
+    frame,
+    rows,
+    samples,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pmml_evaluator import differences, table
@@ -75,7 +88,7 @@ def test_scorer_equals_the_saved_pipeline_and_the_sql(kind: str, spark: Any, fit
         reloaded = PipelineModel.load(str(tmp_path / "model"))
     counts = LEARNERS[kind].kind == "naive_bayes"
     unseen = np.vstack(
-        [rows(kind), rows(kind, seed=2) * (1 if counts else 1.7), rows(kind)[:1] * (1 if counts else -3)]
+        [rows(kind), rows(kind, seed=2, times=1 if counts else 1.7), rows(kind, times=1 if counts else -3)[:1]]
     )
     ours, sql = learner.score(parameters, unseen), learner.sql(parameters)
     assert tuple(sql) == learner.outputs
@@ -91,13 +104,21 @@ def test_scorer_equals_the_saved_pipeline_and_the_sql(kind: str, spark: Any, fit
 @pytest.mark.parametrize("kind", KINDS)
 def test_sql_is_null_where_the_scorer_refuses_and_reads_any_numeric_type(kind: str, spark: Any, fitted: Fit) -> None:
     learner, sql = LEARNERS[kind], LEARNERS[kind].sql(fitted(kind).parameters)
-    bad = [None, float("nan"), float("inf"), -float("inf")]
-    given = [tuple(value if place == i else 1.0 for i in range(3)) for value in bad for place in range(3)]
-    refused = spark.createDataFrame(given, ", ".join(f"{name} double" for name in FEATURES)).selectExpr(*sql.values())
+    is_text = [name in TEXTS.get(kind, ()) for name in FEATURES]
+    usual = ["MO" if text else 1.0 for text in is_text]
+    bad = [
+        (place, value)
+        for place in range(3)
+        for value in ([None] if is_text[place] else [None, float("nan"), float("inf"), -float("inf")])
+    ]
+    given = [tuple(value if place == i else usual[i] for i in range(3)) for place, value in bad]
+    types = (f"{name} {'string' if text else 'double'}" for name, text in zip(FEATURES, is_text, strict=True))
+    refused = spark.createDataFrame(given, ", ".join(types)).selectExpr(*sql.values())
     assert {value for row in refused.collect() for value in row} == {None}
     typed = ["CAST(1 AS INT) AS recency", "CAST(1 AS DECIMAL(9, 2)) AS frequency", "true AS monetary"]
+    typed = [f"'MO' AS {FEATURES[i]}" if is_text[i] else one for i, one in enumerate(typed)]
     (row,) = spark.range(1).selectExpr(*typed).selectExpr(*sql.values()).collect()
-    ours = learner.score(fitted(kind).parameters, np.ones((1, 3)))
+    ours = learner.score(fitted(kind).parameters, np.array([usual], dtype=object if any(is_text) else float))
     np.testing.assert_allclose([ours[name][0] for name in learner.outputs], list(row), rtol=1e-9, atol=1e-9)
 
 
@@ -110,8 +131,9 @@ def test_every_learner_is_exported_or_named_with_a_reason() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if LEARNERS[kind].kind not in WITHOUT_PMML])
 def test_another_tool_scores_the_pmml_alike(kind: str, fitted: Fit) -> None:
-    some = np.vstack([rows(kind), rows(kind, seed=2) * (1 if LEARNERS[kind].kind == "naive_bayes" else 1.7)])
-    assert differences(LEARNERS[kind], fitted(kind).parameters, table(6, 3, 100, some)) == []
+    some = np.vstack([rows(kind), rows(kind, seed=2, times=1 if LEARNERS[kind].kind == "naive_bayes" else 1.7)])
+    texts = {FEATURES.index(name): [None, *WORDS, "unseen", "NaN", "1e9"] for name in TEXTS.get(kind, ())}
+    assert differences(LEARNERS[kind], fitted(kind).parameters, table(6, 3, 100, some, texts)) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -135,7 +157,7 @@ def test_learning_changes_neither_samples_nor_parameters(kind: str, fitted: Fit)
 
 
 @pytest.mark.parametrize("rule", ["keep", "fail", "quarantine"])
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if isinstance(LEARNERS[kind], OfCategories)])
+@pytest.mark.parametrize("kind", [k for k in KINDS if isinstance(LEARNERS[k], OfCategories) and k not in TEXTS])
 def test_a_category_that_no_sample_had_by_each_rule(kind: str, rule: str, spark: Any, fitted: Fit) -> None:
     learner, parameters = dataclasses.replace(LEARNERS[kind], unseen=rule), fitted(kind).parameters
     odd = rows(kind)[:6]
@@ -271,8 +293,11 @@ def test_contributions_add_up_to_the_same_bits_however_samples_are_split(
     learner, parameters = LEARNERS[kind], fitted(kind).parameters
     odd = st.one_of(st.floats(-1e5, 1e5), st.floats(allow_nan=True), st.sampled_from([0.0, 1e9, -1e12]))
     numbers = st.one_of(st.integers(0, 2).map(float), odd)
-    wide = len(columns(kind))
-    some = np.array(data.draw(st.lists(st.lists(numbers, min_size=wide, max_size=wide), max_size=12))).reshape(-1, wide)
+    texts, wide = TEXTS.get(kind, ()), len(columns(kind))
+    words = st.one_of(st.sampled_from(WORDS), st.text(max_size=3), st.none())
+    one = st.tuples(*(words if name in texts else numbers for name in columns(kind)))
+    drawn = data.draw(st.lists(one, max_size=12))
+    some = np.array(drawn, dtype=object if texts else float).reshape(-1, wide)
     whole = learner.contribution(parameters, some)
     order = data.draw(st.permutations(range(len(some))))
     ends = sorted(data.draw(st.lists(st.integers(0, len(some)), max_size=4)))

@@ -108,6 +108,37 @@ def test_fit_is_the_maximum_of_likelihood(spark: Any, classes: int, ridge: float
     assert metrics["accuracy"] == pytest.approx((likely.argmax(axis=1) == values[:, -1]).mean())
 
 
+@pytest.mark.spark
+@pytest.mark.parametrize(("classes", "ridge", "lasso"), [(2, 0.0, 0.05), (2, 0.02, 0.05), (3, 0.01, 0.03)])
+def test_a_lasso_is_scikit_learns_elastic_net(spark: Any, classes: int, ridge: float, lasso: float) -> None:
+    """The objective is not worse than the peer's, and the same coefficients are exactly 0."""
+    random = np.random.default_rng(7)
+    names = ("a", "b", "c", "d", "e")
+    inputs = random.normal(0, 1, (400, 5)) * [1.0, 20.0, 0.1, 3.0, 1.0]
+    weights = np.array([[0.0] * 5, [1.5, 0.05, 0.0, 0.0, -1.0], [-1.0, 0.0, 8.0, 0.0, 0.0]])[:classes]
+    labels = (inputs @ weights.T + random.gumbel(size=(400, classes))).argmax(axis=1)
+    values = np.column_stack([inputs, labels])
+    learner = LogisticRegression(names, ridge=ridge, lasso=lasso, classes=classes)
+    given = spark.createDataFrame([tuple(map(float, row)) for row in values], [*names, "bought"])
+    parameters = learner.fit(given, (*names, "bought"), None).parameters
+    scaled = unit(values, parameters)
+    penalty = ridge + lasso
+    theirs = Peer(C=1 / (penalty * 400), l1_ratio=lasso / penalty, solver="saga", tol=1e-10, max_iter=100_000)
+    theirs.fit(scaled, labels)
+
+    def objective(coefficients: np.ndarray, likely: np.ndarray) -> float:
+        penalties = ridge / 2 * (coefficients**2).sum() + lasso * np.abs(coefficients).sum()
+        return log_loss(likely, values) + float(penalties)
+
+    ours = np.array(parameters["coefficients"])
+    best = objective(theirs.coef_, theirs.predict_proba(scaled))
+    assert objective(ours, told(learner, parameters, values)) <= best + 1e-8
+    assert ((np.abs(ours) < 1e-12) == (np.abs(theirs.coef_) < 1e-6)).all()
+    assert (ours == 0).any()
+    since = learner.contribution(parameters, values[:20])
+    assert learner.live(parameters, since) == parameters
+
+
 @pytest.mark.parametrize(("classes", "ridge"), [(2, 0.0), (2, 0.1), (3, 0.0), (3, 0.1)])
 def test_live_parameters_are_one_newton_step_over_all_samples(classes: int, ridge: float) -> None:
     learner = LogisticRegression(FEATURES, ridge=ridge, classes=classes)

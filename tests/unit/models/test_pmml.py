@@ -100,6 +100,27 @@ def encodings(random: np.random.Generator, model: str = "linear", **rule: Any) -
     return learner, {**read, "encodings": fitted, "model": inner}
 
 
+def texts(random: np.random.Generator, **rule: Any) -> Made:
+    """Categories that are texts, a pair of one with a number, and a number."""
+    fitted: list[dict[str, Any]] = [
+        {"how": "one_hot", "names": ["c"], "known": [[0.0], [1.0], [2.0]], "categories": [[0.0], [2.0]]},
+        {
+            "how": "cross",
+            "names": ["c", "e"],
+            "known": [[0.0, 1.0], [1.0, 0.5], [2.0, 0.5]],
+            "categories": [[1.0, 0.5]],
+        },
+        {"how": "number", "names": ["score_0"], "fill": 0.25},
+    ]
+    for one in fitted:
+        one["inputs"] = [f"{'_'.join(one['names'])}{n}" for n in range(len(one.get("categories", [0])))]
+    _, inner = linear(random, tuple(name for one in fitted for name in one["inputs"]))
+    learner = Encoded((OneHot("c"), Cross("c", "e"), Number("score_0", "mean")), **rule)
+    known = {"c": ["", "R&D", "b <&\"' é"]}
+    read = {"features": ["c", "e", "score_0"], "target": inner["target"], "texts": known}
+    return learner, {**read, "encodings": fitted, "model": inner}
+
+
 EVERY: dict[str, Callable[[np.random.Generator], Made]] = {
     "linear": linear,
     "linear of one": lambda random: linear(random, ("a",)),
@@ -109,6 +130,8 @@ EVERY: dict[str, Callable[[np.random.Generator], Made]] = {
     "encoded": encodings,
     "encoded, fail": lambda random: encodings(random, unseen="fail"),
     "encoded, quarantine": lambda random: encodings(random, "logistic", unseen="quarantine"),
+    "encoded texts": texts,
+    "encoded texts, fail": lambda random: texts(random, unseen="fail"),
     "kmeans": clusters,
     "cutoffs": cutoffs,
     "cutoffs of one": lambda random: cutoffs(random, ("a",)),
@@ -131,16 +154,19 @@ def test_every_row_is_answered_as_the_scorer_does(kind: str) -> None:
     random = np.random.default_rng(3)
     learner, parameters = EVERY[kind](random)
     wide = len(parameters["features"])
+    held = {0: [None, "other", *parameters["texts"]["c"]]} if "texts" in parameters else {}
     if isinstance(learner, NaiveBayes):
         ordinary = random.integers(0, 2 if learner.model == "bernoulli" else 12, (500, wide)).astype(float)
     elif isinstance(learner, Encoded):
-        ordinary = random.choice([-1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 2.5, 7.0], (500, wide))
+        ordinary = random.choice([-1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 2.5, 7.0], (500, wide)).astype(object)
+        for place, some in held.items():
+            ordinary[:, place] = random.choice(np.array(some, dtype=object), 500)
     elif isinstance(learner, KMeans):
         ordinary = random.uniform(-0.5, 1.5, (500, wide)) * (np.array(parameters["max"]) - parameters["min"])
         ordinary += parameters["min"]
     else:
         ordinary = parameters["mean"] + random.normal(0, 3, (500, wide)) * parameters["scale"]
-    assert differences(learner, parameters, table(4, wide, 1_000, ordinary)) == []
+    assert differences(learner, parameters, table(4, wide, 1_000, ordinary, held)) == []
 
 
 def test_of_classes_equally_likely_and_of_centres_equally_near_the_first_is_told() -> None:
@@ -195,7 +221,7 @@ def test_a_document_is_the_same_bytes_says_whose_it_is_and_has_no_dtd(kind: str)
 
 # Of the elements in use: what their content is, in order, and which attributes they must have.
 # Source: the schema fragments of the PMML 4.4 specification, http://dmg.org/pmml/v4-4/.
-_EXPRESSION = "(Constant|FieldRef|Apply|MapValues)"
+_EXPRESSION = "(Constant|FieldRef|Apply|MapValues|NormDiscrete)"
 _MODEL = "MiningSchema Output (Targets )?LocalTransformations "
 GRAMMAR = {
     "PMML": ("Header DataDictionary (TreeModel|ClusteringModel|RegressionModel) ", "version"),
@@ -223,6 +249,7 @@ GRAMMAR = {
     "Apply": (f"({_EXPRESSION} )+", "function"),
     "FieldRef": ("", "field"),
     "Constant": ("", ""),
+    "NormDiscrete": ("", "field value"),
     "MapValues": ("(FieldColumnPair )+InlineTable ", "outputColumn"),
     "FieldColumnPair": ("", "field column"),
     "InlineTable": ("(row )*", ""),
@@ -258,8 +285,8 @@ def test_elements_are_in_the_order_of_the_standard_and_names_are_declared(kind: 
         assert set(attributes.split()) <= {*element.attrib}, local(element)
     declared = [each.attrib["name"] for tag in ("DataField", "DerivedField") for each in root.iter(NAMESPACE + tag)]
     assert len(declared) == len({*declared})
-    used = {each.attrib["field"] for tag in ("FieldRef", "ClusteringField", "SimplePredicate", "FieldColumnPair")
-            for each in root.iter(NAMESPACE + tag)}  # fmt: skip
+    naming = ("FieldRef", "NormDiscrete", "ClusteringField", "SimplePredicate", "FieldColumnPair")
+    used = {each.attrib["field"] for tag in naming for each in root.iter(NAMESPACE + tag)}
     used |= {each.attrib["name"] for each in root.iter(f"{NAMESPACE}NumericPredictor")}
     assert used <= {*declared}
 

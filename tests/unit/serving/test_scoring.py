@@ -88,6 +88,49 @@ def test_a_feature_pipeline_fills_in_and_sets_aside(store: MemoryStore) -> None:
         scorer.predict([{"temperature": 1, "hour": None}], now=NOW)
 
 
+def test_texts_are_texts_and_numbers_numbers(store: MemoryStore) -> None:
+    pipeline = Encoded((Number("temperature", "mean"), OneHot("weekday")), unseen="quarantine")
+    parameters = {
+        "features": ["temperature", "weekday"],
+        "texts": {"weekday": ["FR", "MO"]},
+        "encodings": [
+            {"how": "number", "names": ["temperature"], "fill": 20.0, "inputs": ["temperature__number"]},
+            {
+                "how": "one_hot",
+                "names": ["weekday"],
+                "known": [[0.0], [1.0]],
+                "categories": [[1.0]],
+                "inputs": ["weekday__MO"],
+            },
+        ],
+        "model": {**FITTED, "features": ["temperature__number", "weekday__MO"]},
+    }
+    told = learned()
+    theta = {**told["theta"], "learner": parameters, "ranges": {"temperature": [0.0, 20.0]}}
+    description = {**told["description"], "learner": pipeline.describe()}
+    publish(store, "worded", 1, {"a": version(1, 1)}, theta=theta, description=description)
+    promote(store, "worded", 1)
+    scorer = lookups(store).scorer("worded", live=False)
+    asked = [{"temperature": 1, "weekday": "MO"}, {"temperature": None, "weekday": "FR"}, {"weekday": "XX"}]
+    done = scorer.predict([*asked, {"temperature": 30, "weekday": "MO"}], now=NOW)
+    rows = np.array([[1.0, "MO"], [np.nan, "FR"], [30.0, "MO"]], dtype=object)
+    batch, _ = score_each(pipeline, parameters, rows, ("temperature", "weekday"))
+    assert [one["prediction"] for one in done.predictions if one] == batch["prediction"].tolist()
+    assert done.quarantined == {2: "weekday is no category of training; found 'XX'"}
+    assert [(one.record, one.field, one.found) for one in done.outside] == [(3, "temperature", 30.0)]
+    assert scorer.predict([], now=NOW).predictions == []
+    for wrong, says in (
+        ({"weekday": 3}, "record 0 lacks a text in 'weekday'; found 3; expected a text, as in training"),
+        ({"weekday": None}, "record 0 lacks a text in 'weekday'; found None"),
+        ({"temperature": "20"}, "record 0 lacks a number in 'temperature'; found '20'; expected a finite number"),
+        ({"weekdya": "MO"}, "does not read; found 'weekdya'.*nearest 'weekday'"),
+    ):
+        with pytest.raises(InputError, match=says):
+            scorer.predict([{**asked[0], **wrong}], now=NOW)
+    lone = scorer.predict([{"temperature": 1, "weekday": "\ud800"}], now=NOW)
+    assert json.dumps(lone.to_json(), ensure_ascii=False).encode(), "half a character is told as what it is"
+
+
 def test_fitted_parameters_count_up_to_the_cut(store: MemoryStore) -> None:
     store.write_model("rides", 1, item(BEYOND))
     counted_to(store, COUNTED)
