@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ KINDS = {
     "weathersit": ("int", "categorical"),
     "temp": ("double", "numeric"),
     "said": ("string", "text"),
+    "Kind of day": ("string", "categorical"),
     NASTY: ("double", "numeric"),
     "cnt": ("double", "numeric"),
 }
@@ -43,10 +45,13 @@ def rides(shell: Shell) -> Path:
         for row in range(ROWS):
             hour, working, weather = row % 24, row // 24 % 7 < 5, int(random.integers(1, 4))
             temp, other = round(float(random.normal(15, 5)), 1), round(float(random.normal()), 3)
-            count = 100 + 6 * hour - 20 * working - 25 * (weather == 3) + 3 * temp + 10 * other + random.normal(0, 2)
+            is_free = row // 24 % 10 == 3
+            day = "it's a holiday" if is_free else "plain, or so"
+            told = 100 + 30 * is_free + 6 * hour - 20 * working - 25 * (weather == 3) + 3 * temp + 10 * other
+            count = round(told + float(random.normal(0, 2)), 1)
             at = f"2011-01-{1 + row // 24:02d} {hour:02d}:00:00"
             shown = "" if row % 40 == 0 else temp
-            lines.writerow([at, row % 5, hour, int(working), weather, shown, f"ride {row}", other, round(count, 1)])
+            lines.writerow([at, row % 5, hour, int(working), weather, shown, f"ride {row}", day, other, count])
     source = DataSource(tuple(Column(name, *kind) for name, kind in KINDS.items()), "cnt")
     path.with_name("rides.csv.toml").write_text(source.to_toml())
     return path
@@ -58,6 +63,7 @@ def test_a_drafted_definition_trains_and_predicts(shell: Shell, rides: Path) -> 
     text = (rides.parent / "rides.py").read_text()
     assert """Field("x_import_os", "double", aliases=('x"); import os #',))""" in text
     assert "# left out: 'said' (text, string)" in text
+    assert 'OneHot("kind_of_day"),' in text
 
     ran = shell.json("run", "rides.py:rides", "--input", "rides.csv")
     assert (ran["entities"], ran["champion_after"]) == (5, 1)
@@ -72,8 +78,12 @@ def test_a_drafted_definition_trains_and_predicts(shell: Shell, rides: Path) -> 
         held_out = list(csv.DictReader(lines))[-ROWS * 3 // 10 :]
     records = rides.with_name("records.jsonl")
     names = {"hr": "hr", "workingday": "workingday", "weathersit": "weathersit", "temp": "temp", NASTY: "x_import_os"}
-    some = [
-        {name: float(row[column]) if row[column] else None for column, name in names.items()} for row in held_out[:25]
+    some: list[dict[str, Any]] = [
+        {
+            **{name: float(row[column]) if row[column] else None for column, name in names.items()},
+            "kind_of_day": row["Kind of day"],
+        }
+        for row in held_out[:25]
     ]
     assert any(record["temp"] is None for record in some)
     records.write_text("".join(json.dumps(record) + "\n" for record in some))

@@ -52,9 +52,9 @@ def drafted(
 ) -> str:
     """The text of a file that defines `name`: the target told by all columns that can tell it.
 
-    Numbers are inputs as they are, with the median for a null if any was seen; categories of numbers are one-hot; what
-    is text is left out and said so. The first 70 % of the events train. file, form: where the columns are from, and its
-    format. Texts of the file appear in it as literals only.
+    Numbers are inputs as they are, with the median for a null if any was seen; categories, numbers or texts, are
+    one-hot; what is text is left out and said so. The first 70 % of the events train. file, form: where the columns are
+    from, and its format. Texts of the file appear in it as literals only.
     Raises InputError for an entity, an event time or a target that cannot be one, naming those that can.
     """
     seen = {str(one["name"]): one for one in statistics}
@@ -126,11 +126,11 @@ def _inputs(
         found = seen[one.name]
         if one.name not in fields:
             yield f"# left out: {one.name!r}: no field has its name, or its type {one.type!r}"
-        elif one.kind == "text" or not _is_number(one.type):
-            yield f"# left out: {one.name!r} ({one.kind}, {one.type}): a learner reads numbers"
+        elif one.kind == "text" or not (one.type == "string" or _is_number(one.type)):
+            yield f"# left out: {one.name!r} ({one.kind}, {one.type}): no number and no category"
         elif found["distinct"] < 2:
             yield f"# left out: {one.name!r}: one value in every row"
-        elif one.kind == "categorical":
+        elif one.kind == "categorical" or one.type == "string":
             yield f"OneHot({_literal(fields[one.name])})"
         else:
             filled = ', impute="median"' if found["missing"] else ""

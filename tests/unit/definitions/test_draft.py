@@ -75,6 +75,7 @@ def test_a_draft_loads_as_what_it_says(loaded: Loaded) -> None:
             OneHot("weathersit"),
             Number("workingday"),
             Number("x_import_os"),
+            OneHot("city"),
         )
     )
     assert rides.training == Splitting(0, 70)
@@ -91,11 +92,10 @@ def test_a_draft_loads_as_what_it_says(loaded: Loaded) -> None:
 def test_a_draft_says_what_it_left_out() -> None:
     left = [line.strip() for line in text_of().splitlines() if line.strip().startswith("# left out")]
     assert left == [
-        r"""# left out: '\"\"\"\nimport os\n' (text, string): a learner reads numbers""".replace(r"\"", '"'),
-        "# left out: 'city' (categorical, string): a learner reads numbers",
+        "# left out: " + repr('"""\nimport os\n') + " (text, string): no number and no category",
         "# left out: 'same': one value in every row",
         "# left out: '_c11': no field has its name, or its type 'int'",
-        "# left out: 'drop_reason' (text, string): a learner reads numbers",
+        "# left out: 'drop_reason' (text, string): no number and no category",
         r"# left out: 'nested': no field has its name, or its type 'struct<a\nimport os:int>'",
     ]
 
@@ -155,7 +155,7 @@ def test_a_text_may_be_the_event_time_of_a_text_file(loaded: Loaded) -> None:
 
 
 def test_no_column_to_tell_by_is_named() -> None:
-    source = DataSource(tuple(one for one in COLUMNS if one.name in ("at", "station", "city", "cnt")), "cnt")
+    source = DataSource(tuple(one for one in COLUMNS if one.name in ("at", "station", "drop_reason", "cnt")), "cnt")
     with pytest.raises(InputError, match="no column is left to tell the target by"):
         text_of(source)
 
