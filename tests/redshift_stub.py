@@ -10,6 +10,7 @@ import io
 import json
 import re
 import threading
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -79,12 +80,14 @@ class Redshift:
     url: str = ""
     throttled: int = 0  # so many calls are refused first
     hangs: bool = False  # statements stay STARTED until cancelled
+    part_s: float = 0.0  # how long the writing of each file takes
     dies_after: int | None = None  # files of an unload, before the manifest
     damages: str = ""  # a file that is cut short once it is written
     statements: dict[str, dict[str, Any]] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     sql: list[str] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
+    cancelled: set[str] = field(default_factory=set)
 
     def answer(self, action: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         self.calls[action] += 1
@@ -97,7 +100,9 @@ class Redshift:
             case "DescribeStatement":
                 return 200, self.statements[body["Id"]]
             case "CancelStatement":
-                self.statements[body["Id"]]["Status"] = "ABORTED"
+                self.cancelled.add(body["Id"])
+                if self.hangs:
+                    self.statements[body["Id"]]["Status"] = "ABORTED"
                 return 200, {"Status": True}
             case "GetStatementResult":
                 return 200, {"Records": [], "ColumnMetadata": [], "TotalNumRows": 0}
@@ -120,14 +125,15 @@ class Redshift:
 
     def _run(self, statement: dict[str, Any], sql: str) -> None:
         try:
-            self._unload(parsed(sql))
+            self._unload(parsed(sql), statement["Id"])
+        except InterruptedError as error:
+            statement.update(Status="ABORTED", Error=str(error))
         except (HeadraceError, ValueError) as error:
-            if "gives no row" not in str(error):
-                statement.update(Status="FAILED", Error=f"ERROR: {error}")
-                return
-        statement.update(Status="FINISHED", Duration=1_000_000)
+            statement.update(Status="FAILED", Error=f"ERROR: {error}")
+        else:
+            statement.update(Status="FINISHED", Duration=1_000_000)
 
-    def _unload(self, asked: Unload) -> None:
+    def _unload(self, asked: Unload, number: str) -> None:
         if asked.role.endswith("/denied"):
             raise ValueError(f"User is not authorized to assume IAM Role {asked.role}")
         bucket, _, prefix = asked.url.removeprefix("s3://").partition("/")
@@ -140,10 +146,14 @@ class Redshift:
             if "gives no row" not in str(error):
                 raise
             table = None
-        for number in range(0, table.num_rows if table else 0, _PART):
+        for start in range(0, table.num_rows if table else 0, _PART):
+            if number in self.cancelled:
+                raise InterruptedError("Query cancelled on user's request")
             if self.dies_after is not None and len(entries) >= self.dies_after:
                 raise ValueError("S3ServiceException:Internal Error,Status 500")
-            part, out = table.slice(number, _PART), io.BytesIO()
+            # A file that is begun is written, cancelled or not.
+            time.sleep(self.part_s)
+            part, out = table.slice(start, _PART), io.BytesIO()
             pq.write_table(part, out)
             key = f"{prefix}{len(entries):04d}_part_00.parquet"
             stored = out.getvalue()[:-20] if key.endswith(self.damages or "\0") else out.getvalue()

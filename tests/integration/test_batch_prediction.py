@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from headrace.batch.sharding import Predicted, predict_batch
 from headrace.definitions.events import marked
 from headrace.errors import DefinitionError, InputError, SchemaError
 from headrace.evaluate.splitting import Splitting
+from headrace.models.encoded import Encoded
+from headrace.models.encoding import Number, OneHot
 from headrace.registry import Generation
 from headrace.sources.lake import events_at, snapshot
 
@@ -175,8 +178,6 @@ def test_a_type_that_drifted_since_training_is_refused_by_name(spark: Any, world
 
 
 def test_what_cannot_be_predicted_is_named_before_anything_is_written(spark: Any, world: Any, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     settings, _, generations = world
     number = generations["tickets"].manifest.generation
     changed = replace(SALES, training=Splitting(0, 60))
@@ -190,6 +191,50 @@ def test_what_cannot_be_predicted_is_named_before_anything_is_written(spark: Any
     (tmp_path / "own" / "thesis.txt").write_text("mine")
     with pytest.raises(InputError, match="is not empty"):
         predict_events(spark, settings, SALES, tmp_path / "own", generation=number)
+
+
+def test_a_job_that_fails_before_its_first_shard_does_not_hinder_the_next(
+    spark: Any, world: Any, tmp_path: Path
+) -> None:
+    settings, events, _ = world
+    learner = Encoded((Number("price"), OneHot("kind")), unseen="fail")
+    definition = replace(SALES, name="by_kind", learner=learner)
+    generation = sealed(spark, settings, definition, events)
+    folder, path = tmp_path / "out", tmp_path / "new.csv"
+    lines = events.path.read_text().splitlines()[:12]
+
+    def predicted(last_kind: str) -> Predicted:
+        path.write_text("\n".join([*lines[:-1], lines[-1].rpartition(",")[0] + "," + last_kind]) + "\n")
+        number = generation.manifest.generation
+        return predict_file(spark, settings, definition, path, folder, generation=number, now=NOW)
+
+    with pytest.raises(InputError, match="kind has a category that no sample of training had"):
+        predicted("9")
+    assert list(tmp_path.iterdir()) == [path]
+    done = predicted("2")
+    assert (done.seen, done.resumed) == (11, 0)
+    kept = {file.name: file.read_bytes() for file in folder.iterdir()}
+    with pytest.raises(InputError, match="another job"):
+        predicted("9")
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == kept
+
+
+def test_a_job_that_fails_later_keeps_its_shards(spark: Any, world: Any, tmp_path: Path) -> None:
+    settings, _, generations = world
+    folder = tmp_path / "out"
+
+    def predicted() -> Predicted:
+        rows = Splitting(70, 100).numbered(marked(SALES, events_at(spark, settings.lake, SALES.source.name)))
+        return predict_batch(SALES, generations["tickets"], rows, folder, {"delta_version": 0}, shard_records=64)
+
+    predicted()
+    (folder / "part-00003.json").unlink()
+    (folder / "part-00003.csv.gz").unlink()
+    (folder / "part-00003.csv.gz").mkdir()  # so that the shard cannot be put in its place
+    with pytest.raises(Exception, match="part-00003"):
+        predicted()
+    (folder / "part-00003.csv.gz").rmdir()
+    assert predicted().resumed == 4
 
 
 def test_held_out_events_are_measured_and_not_trained_on(world: Any) -> None:

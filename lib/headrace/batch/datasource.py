@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headrace.definitions.draft import checked_name, drafted
 from headrace.errors import InputError
 from headrace.evaluate.datasource import DataSource, inferred, statistics
 from headrace.sources.failures import named_failures
@@ -33,6 +34,39 @@ def described(
             rows.unpersist(blocking=True)
 
 
+def written_definition(
+    path: Path,
+    file: Path,
+    source: DataSource,
+    columns: Sequence[Mapping[str, Any]],
+    *,
+    entity: str | None,
+    event_time: str | None,
+    replace: bool,
+) -> str:
+    """Write a definition that tells the target of a described file to `path`; what commands call it: `path:name`.
+
+    replace: overwrite a file that is there. Raises InputError as `require_writable` and `drafted`.
+    """
+    name = require_writable(path, replace=replace)
+    form = fingerprint(file).format
+    text = drafted(source, columns, name=name, file=file.name, form=form, entity=entity, event_time=event_time)
+    with path.open("w" if replace else "x", encoding="utf-8") as out:
+        out.write(text)
+    return f"{path}:{name}"
+
+
+def require_writable(path: Path, *, replace: bool) -> str:
+    """The name of the definition that `path` will hold. Raises InputError for no place or name for one."""
+    if path.suffix != ".py":
+        raise InputError("a definition is a Python file", found=path.name, expected="NAME.py")
+    if path.exists() and not replace:
+        raise InputError(f"{path} is there already", do="name another file, or overwrite it: --replace")
+    if not path.parent.is_dir():
+        raise InputError(f"there is no folder {path.parent}", do="make it, or name another file")
+    return checked_name(path.stem)
+
+
 def _source(rows: DataFrame, schema: Path, target: str | None) -> DataSource:
     if schema.is_file():
         source = DataSource.of(schema.read_text("utf-8"))
@@ -55,5 +89,6 @@ def _source(rows: DataFrame, schema: Path, target: str | None) -> DataSource:
 
 
 def _read(spark: SparkSession, path: Path, form: str) -> DataFrame:
-    options: Mapping[str, Mapping[str, str]] = {"csv": {"header": "true", "inferSchema": "true"}}
+    # Quotes inside quotes are doubled, as ingest reads them.
+    options: Mapping[str, Mapping[str, str]] = {"csv": {"header": "true", "inferSchema": "true", "escape": '"'}}
     return spark.read.format(form).options(**options.get(form, {})).load(spark_path(path))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -82,7 +83,8 @@ def predict_batch(
     refused. single: one file more, `predictions.csv.gz`, of all shards. replace: drop what is in the folder.
     failed_before: records by reason that could not even be read. Files are the same bytes however often the job was
     interrupted. Raises DefinitionError for a definition that is not the generation's, InputError when there is no
-    record, before anything is written.
+    record, before anything is written; InputError for what a task refuses, such as an unseen category under `fail`.
+    Whatever the error, a folder that holds no whole shard then is removed, so that it hinders no other job.
     """
     required_learner(definition)
     require_same(definition, generation.manifest, do="predict with the definition it was trained with, or train again")
@@ -101,7 +103,8 @@ def predict_batch(
     _claim(folder, job, replace=replace)
     done = [shard for number in range(count) if (shard := Shard.read(folder, number)) is not None]
     missing = sorted(set(range(count)) - {shard.number for shard in done})
-    written = _write(definition, parameters, rows, folder, missing, shard_records=shard_records) if missing else []
+    with _given_up_without_a_shard(folder):
+        written = _write(definition, parameters, rows, folder, missing, shard_records=shard_records) if missing else []
     shards = sorted((*done, *written), key=lambda shard: shard.number)
     reasons = Counter(dict(failed_before or {}))
     for shard in shards:
@@ -174,6 +177,21 @@ def _claim(folder: Path, job: Mapping[str, Any], *, replace: bool) -> None:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / _JOB, plain)
+
+
+@contextmanager
+def _given_up_without_a_shard(folder: Path) -> Iterator[None]:
+    """On an error, remove a folder that holds no whole shard: there is nothing in it to resume."""
+    try:
+        yield
+    except BaseException:
+        if not any(folder.glob("part-*.json")):
+            # Moved first, as tasks of the failed job may still write into it.
+            gone = folder.with_name(f".{folder.name}.{os.getpid()}.failed")
+            with suppress(OSError):
+                folder.rename(gone)
+                shutil.rmtree(gone, ignore_errors=True)
+        raise
 
 
 def _joined(folder: Path, parts: tuple[Path, ...]) -> Path:

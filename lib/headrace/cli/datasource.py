@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -16,16 +17,41 @@ from headrace.config import Settings
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--target", metavar="NAME", help="The column to tell; it may be left out once the file says so.")
 @click.option("--schema", type=click.Path(path_type=Path, dir_okay=False), help="The file [default: FILE.toml beside].")
+@click.option(
+    "--definition",
+    "out",
+    metavar="OUT.py",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draft a definition that tells the target, for you to edit; with --entity and --event-time.",
+)
+@click.option("--entity", metavar="NAME", help="With --definition: the column whose values are the keys.")
+@click.option("--event-time", metavar="NAME", help="With --definition: the column of times that orders the events.")
+@click.option("--replace", is_flag=True, help="With --definition: overwrite OUT.py.")
 @json_option
 @with_settings
-def datasource(settings: Settings, path: Path, target: str | None, schema: Path | None, as_json: bool) -> None:
+def datasource(
+    settings: Settings,
+    path: Path,
+    target: str | None,
+    schema: Path | None,
+    out: Path | None,
+    entity: str | None,
+    event_time: str | None,
+    replace: bool,
+    as_json: bool,
+) -> None:
     """Tell what the columns of FILE (.parquet, .csv or .csv.gz, .json lines) are, and their statistics.
 
-    The schema is written as TOML the first time, and read from then on, as you may have edited it.
+    The schema is written as TOML the first time, and read from then on, as you may have edited it. With --definition,
+    a Python file is drafted from it, which `headrace run OUT.py:NAME --input FILE` trains.
     """
-    from headrace.batch.datasource import described
+    from headrace.batch.datasource import described, require_writable, written_definition
     from headrace.report import write_statistics
 
+    if out is not None:
+        require_writable(out, replace=replace)
+    elif entity or event_time or replace:
+        raise click.UsageError("--entity, --event-time and --replace go with --definition")
     file = schema or path.with_name(f"{path.name}.toml")
     with opened_spark(settings, f"datasource {path.name}", say_steps(as_json)) as spark:
         source, columns = described(spark, path, file, target)
@@ -34,4 +60,7 @@ def datasource(settings: Settings, path: Path, target: str | None, schema: Path 
     )
     kinds = {one.name: one.kind for one in source.columns}
     told = {"target": source.target, "learner": source.learner, "schema": str(file), "report": str(page)}
+    if out is not None:
+        made = written_definition(out, path, source, columns, entity=entity, event_time=event_time, replace=replace)
+        told |= {"definition": made, "next": f"headrace run {shlex.quote(made)} --input {shlex.quote(str(path))}"}
     show(as_json, {**told, "columns": columns}, lambda: fields({**told, **kinds}))

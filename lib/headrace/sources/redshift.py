@@ -32,6 +32,7 @@ _PASSING = (
 )
 _REFUSED = ("AccessDenied", "UnrecognizedClient", "ExpiredToken", "InvalidSignature", "InvalidClientTokenId")
 _CALLS = 8  # attempts of one call
+_CANCELLED_S = 30.0  # how long the end of a cancelled statement is waited for
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def _executed(settings: RedshiftSettings, statement: str, token: str, sleep: Cal
         return _awaited(api, number, settings.timeout_s, sleep)
     except BaseException as error:
         if not isinstance(error, HeadraceError) or isinstance(error, SourceUnavailable):
-            _cancel(api, number)
+            _cancel(api, number, sleep)
         raise
 
 
@@ -173,12 +174,20 @@ def _retried(call: Callable[[], Mapping[str, Any]], sleep: Callable[[float], obj
     raise AssertionError("unreachable")
 
 
-def _cancel(api: Any, number: str) -> None:
+def _cancel(api: Any, number: str, sleep: Callable[[float], object]) -> None:
+    """Cancel a statement and wait for its end: until then it writes files, which cleaning up would miss."""
+    waited, pause = 0.0, _FIRST_S
     try:
         with named("the Redshift Data API"):
             api.cancel_statement(Id=number)
+            while api.describe_statement(Id=number)["Status"] not in _OVER:
+                if waited >= _CANCELLED_S:
+                    log.warning("statement %s is cancelled, but has not ended after %.0f s", number, waited)
+                    return
+                sleep(pause)
+                waited, pause = waited + pause, min(_LONGEST_S, pause * 1.5)
     except HeadraceError as error:
-        log.warning("statement %s is not cancelled: %s", number, error)
+        log.warning("statement %s may still run: %s", number, error)
 
 
 def _clean(s3: Any, prefix: StagingPrefix) -> None:
