@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headrace.cli.batch import source_of
 from headrace.cli.opening import load, now, opened_spark, opened_store, promoting
 from headrace.cli.options import with_settings
 from headrace.cli.output import fields, say_steps
@@ -43,14 +42,16 @@ def demo(settings: Settings) -> int:
     generation is trained and takes over; at the end every key is proved. It has a lake and a table of its own (`demo`
     in the home folder); run it again, and nothing is counted twice.
     """
+    from headrace.sources.online_retail import find
     from headrace.speed.verify import verify
 
     definition, say = load("segments"), say_steps(as_json=False)
-    found, note = source_of(definition, None, settings)
-    if note:
-        click.echo(note, err=True)
+    # Whatever has landed elsewhere: the demo's lake is another one.
+    found = find(None, settings)
+    if found.note:
+        click.echo(found.note, err=True)
     own = _apart(settings)
-    history, live = _cut(definition, found, own)
+    history, live = _cut(definition, found.path, own)
     with opened_spark(own, "demo", say, ("delta", "kafka-source"), SPARK) as spark:
         _run(spark, own, definition, history, live, say)
         say("verify: every key recomputed from the lake, at the generation and vector it is served at")
@@ -161,14 +162,11 @@ def _apart(settings: Settings) -> Settings:
     )
 
 
-def _cut(definition: Definition, found: Path | None, settings: Settings) -> tuple[Path, Path]:
+def _cut(definition: Definition, found: Path, settings: Settings) -> tuple[Path, Path]:
     """The file before and from LIVE_FROM on, cut once."""
-    from headrace.errors import InputError
     from headrace.sources.files import fingerprint
     from headrace.sources.rows import split
 
-    if found is None:
-        raise InputError("no purchases were found", do="name a folder that has them in $HEADRACE_DATA")
     file = fingerprint(found)
     folder = settings.home / "data" / file.sha256[:12]
     parts = folder / "history.csv", folder / "live.csv"
