@@ -80,7 +80,7 @@ class Redshift:
     url: str = ""
     throttled: int = 0  # so many calls are refused first
     hangs: bool = False  # statements stay STARTED until cancelled
-    part_s: float = 0.0  # how long the writing of each file takes
+    held_after: int | None = None  # files of an unload; the next is begun, and written a second after a cancellation
     dies_after: int | None = None  # files of an unload, before the manifest
     damages: str = ""  # a file that is cut short once it is written
     statements: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -151,8 +151,8 @@ class Redshift:
                 raise InterruptedError("Query cancelled on user's request")
             if self.dies_after is not None and len(entries) >= self.dies_after:
                 raise ValueError("S3ServiceException:Internal Error,Status 500")
-            # A file that is begun is written, cancelled or not.
-            time.sleep(self.part_s)
+            if len(entries) == self.held_after:
+                self._held(number)
             part, out = table.slice(start, _PART), io.BytesIO()
             pq.write_table(part, out)
             key = f"{prefix}{len(entries):04d}_part_00.parquet"
@@ -161,6 +161,12 @@ class Redshift:
             meta = {"content_length": len(out.getvalue()), "record_count": part.num_rows}
             entries.append({"url": f"s3://{bucket}/{key}", "mandatory": True, "meta": meta})
         self.s3.put_object(Bucket=bucket, Key=f"{prefix}manifest", Body=json.dumps({"entries": entries}).encode())
+
+    def _held(self, number: str) -> None:
+        deadline = time.monotonic() + 120
+        while number not in self.cancelled and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(1.0)
 
 
 @contextmanager

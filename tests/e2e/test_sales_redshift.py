@@ -85,7 +85,7 @@ def running_warehouse(
 def warehouse(running_warehouse: Warehouse) -> Warehouse:
     """The stand-in as it is when nothing is wrong with it, nothing asked, and nothing staged."""
     held = running_warehouse.redshift
-    held.part_s, held.dies_after = 0.0, None
+    held.held_after, held.dies_after = None, None
     held.calls.clear()
     held.statements.clear()
     for key in running_warehouse.staged:
@@ -139,15 +139,15 @@ def test_what_lands_is_what_postgres_lands(warehouse: Warehouse, ran: Any) -> No
 
 
 def test_ctrl_c_cancels_the_statement_and_leaves_nothing(warehouse: Warehouse) -> None:
-    warehouse.redshift.part_s = 1.0
+    warehouse.redshift.held_after = 1
     shell = warehouse.shell("interrupted")
     process = shell.start("run", "sales", *warehouse.options())
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not warehouse.staged and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode == 130, out + err
