@@ -139,14 +139,28 @@ def test_a_load_that_was_stopped_goes_on_where_it_stopped(spark, settings, opene
             raise KeyboardInterrupt
 
     monkeypatch.setattr(loading, "append", stops)
+    first, told = [], []
     with pytest.raises(KeyboardInterrupt):
-        load_file(spark, settings, opened, "online_retail", path, now=NOW)
-    told = []
+        load_file(spark, settings, opened, "online_retail", path, now=NOW, advance=first.append)
     done = load_file(spark, settings, opened, "online_retail", path, now=NOW, advance=told.append)
-    assert (done.resumed, done.written, done.in_table, sum(told)) == (80, rows - 80, rows, rows)
+    assert (len(first), done.resumed, done.in_table, sum(told)) == (2, sum(first), rows, rows)
+    assert 0 < done.written == rows - done.resumed
     assert len(calls) == 1 + -(-rows // 40)
+
+    # The lines of an invoice are numbered in the file's order, in whichever slices they are.
+    lines = pd.read_csv(path, dtype=str)
+    numbers = lines.groupby("InvoiceNo").cumcount() + 1
+    expected = set(zip(lines["InvoiceNo"], numbers, lines["StockCode"], lines["Quantity"].astype(int), strict=True))
+    stored = opened.execute(
+        f"SELECT invoice, line, stock_code, quantity FROM {settings.cassandra.keyspace}.online_retail"
+    )
+    assert {tuple(row) for row in stored} == expected
     again = load_file(spark, settings, opened, "online_retail", path, now=NOW)
     assert (again.written, again.in_table) == (0, rows)
+
+    monkeypatch.setattr(loading, "SLICE_ROWS", 60)  # as another release may cut them
+    otherwise = load_file(spark, settings, opened, "online_retail", path, now=NOW)
+    assert (otherwise.resumed, otherwise.written, otherwise.in_table) == (0, rows, rows)
 
     other = purchases(tmp_path / "others.csv", 30)
     with pytest.raises(InputError, match=r"online_retail holds rows that a load of others.csv did not write"):

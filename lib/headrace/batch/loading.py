@@ -1,4 +1,8 @@
-"""Load a file into a table of Cassandra: slice by slice, so that a load that was killed goes on where it stopped."""
+"""Load a file into a table of Cassandra: slice by slice, so that a load that was killed goes on where it stopped.
+
+A slice is whole partitions of the table, chosen by a hash of their key. So the lines of a partition are numbered within
+its slice, as that is written, and no numbered copy of the whole file is made first.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,6 @@ from headrace.schemas import Schema
 from headrace.sinks.cassandra import Shape, append, cql_type
 from headrace.sources.cassandra import Cassandra, TableInfo, catalog, require_murmur3, table_in
 from headrace.sources.cassandra.refusals import named
-from headrace.sources.decoded import held_in_memory
 from headrace.sources.files import FileFingerprint, fingerprint, read_events
 from headrace.transforms.retail import PURCHASE
 
@@ -26,8 +29,8 @@ if TYPE_CHECKING:
 
     from headrace.sources.decoded import Decoded
 
-# Rows of one slice: what a load that was killed writes again at most.
-SLICE_ROWS = 100_000
+# Rows of one slice, about: what a load that was killed writes again.
+SLICE_ROWS = 200_000
 
 
 @dataclass(frozen=True)
@@ -100,10 +103,11 @@ def load_file(
     ) as decoded:
         _refuse_bad(settings, decoded, file)
         table, _ = ensured_table(settings, cassandra, name, layout.shape, now=now)
-        ledger = _Ledger.opened(settings.home / "loads" / f"{table.id}.json", file, cassandra, table)
+        slices = -(-decoded.good // SLICE_ROWS)
+        ledger = _Ledger.opened(settings.home / "loads" / f"{table.id}.json", file, slices, cassandra, table)
         with named(settings.cassandra, f"loading {table.full_name}"):
             target = table_in(spark, catalog(spark, settings), table, settings.cassandra.retry_s)
-            before = _write_slices(numbered(decoded.events, layout), target, ledger, decoded, advance)
+            before = _write_slices(decoded.events, layout, target, ledger, advance)
             in_table = spark.table(target).count()
     _refuse_miscount(ledger, table, in_table, decoded.good)
     return LoadReport(
@@ -118,35 +122,34 @@ def load_file(
 
 
 def numbered(events: DataFrame, layout: Layout) -> DataFrame:
-    """The columns of the table, with the line of each row within its partition, and `_position`."""
+    """The columns of the table, with the line of each row within its partition.
+
+    In: the declared columns and `_position`, of every row of each partition that is in it. Streams: batch only.
+    """
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
     order = Window.partitionBy(layout.partition).orderBy("_position")
-    lines = events.withColumn(layout.line, F.row_number().over(order))
-    return lines.select(*layout.shape.columns, "_position")
+    return events.withColumn(layout.line, F.row_number().over(order)).select(*layout.shape.columns)
 
 
 def _write_slices(
-    rows: DataFrame, target: str, ledger: _Ledger, decoded: Decoded, advance: Callable[[int], None]
+    events: DataFrame, layout: Layout, target: str, ledger: _Ledger, advance: Callable[[int], None]
 ) -> int:
     """Write what is not written yet; the number of rows that were."""
     from pyspark.sql import functions as F
 
+    # By another hash than Spark shuffles by, since with that a slice would fall to some of the tasks only.
+    slice_of = F.pmod(F.xxhash64(layout.partition), F.lit(ledger.slices))
+    sizes = {row["slice"]: row["count"] for row in events.groupBy(slice_of.alias("slice")).count().collect()}
     before = 0
-    held = held_in_memory(rows.sparkSession, rows)
-    try:
-        for first in range(0, decoded.rows + decoded.blank, SLICE_ROWS):
-            here = held.where((F.col("_position") >= first) & (F.col("_position") < first + SLICE_ROWS))
-            count = here.count() if decoded.bad or decoded.blank else min(SLICE_ROWS, decoded.rows - first)
-            if first in ledger.done:
-                before += count
-            else:
-                append(here.drop("_position"), target)
-                ledger.add(first)
-            advance(count)
-    finally:
-        held.unpersist(blocking=True)
+    for number, rows in sorted(sizes.items()):
+        if number in ledger.done:
+            before += rows
+        else:
+            append(numbered(events.where(slice_of == number), layout), target)
+            ledger.add(number)
+        advance(rows)
     return before
 
 
@@ -184,36 +187,38 @@ def _refuse_miscount(ledger: _Ledger, table: TableInfo, found: int, expected: in
 
 @dataclass(frozen=True)
 class _Ledger:
-    """Which slices of which file are in one life of a table, by their first position."""
+    """Which of the slices of which file are in one life of a table, by their numbers."""
 
     path: Path
     sha256: str
+    slices: int
     done: set[int]
 
     @classmethod
-    def opened(cls, path: Path, file: FileFingerprint, cassandra: Cassandra, table: TableInfo) -> _Ledger:
+    def opened(cls, path: Path, file: FileFingerprint, slices: int, cassandra: Cassandra, table: TableInfo) -> _Ledger:
         """What an earlier load noted. Raises InputError where the table holds other rows."""
-        if path.is_file():
-            held = json.loads(path.read_text("utf-8"))
-            if held["sha256"] == file.sha256 and held["slice_rows"] == SLICE_ROWS:
-                return cls(path, file.sha256, set(held["done"]))
+        held = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        if held.get("sha256") == file.sha256:
+            # Slices that were cut otherwise are written again: the same rows, by the same keys.
+            done = set(held["done"]) if held.get("slices") == slices else set()
+            return cls(path, file.sha256, slices, done)
         if cassandra.execute(f"SELECT * FROM {table.cql} LIMIT 1"):
             raise InputError(
                 f"table {table.full_name} holds rows that a load of {file.name} did not write",
                 do="nothing was written; name another keyspace with --set cassandra.keyspace=NAME, or drop the table "
                 "(`headrace cleanup` drops one that a load made)",
             )
-        ledger = cls(path, file.sha256, set())
+        ledger = cls(path, file.sha256, slices, set())
         ledger._write()
         return ledger
 
-    def add(self, first: int) -> None:
-        self.done.add(first)
+    def add(self, number: int) -> None:
+        self.done.add(number)
         self._write()
 
     def _write(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_suffix(f".{os.getpid()}")
-        said = {"sha256": self.sha256, "slice_rows": SLICE_ROWS, "done": sorted(self.done)}
+        said = {"sha256": self.sha256, "slices": self.slices, "done": sorted(self.done)}
         part.write_text(json.dumps(said) + "\n", "utf-8")
         part.replace(self.path)
