@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +18,7 @@ from headrace.errors import InputError
 from headrace.schemas import Schema
 from headrace.schemas.lake import table_snapshot_path
 from headrace.sinks.cassandra import Shape, write_results
+from headrace.sinks.parquet import write_in_order
 from headrace.sources.cassandra import (
     RESULTS,
     Cassandra,
@@ -135,12 +134,13 @@ def take_snapshot(
     shutil.rmtree(scratch, ignore_errors=True)
     former = kept_snapshot(settings, table.full_name)
     try:
-        with named(settings.cassandra, f"reading {table.full_name}"), _microseconds(spark):
+        with named(settings.cassandra, f"reading {table.full_name}"):
             name = table_in(spark, catalog(spark, settings), table, settings.cassandra.retry_s)
             rows = read_table(spark, name, table, schema)
-            in_order = rows.repartition(1).sortWithinPartitions(*table.key)
-            in_order.select(*columns_of(table, schema)).write.parquet(scratch.as_uri())
-        snapshot = _kept(folder, scratch, table, former, now)
+            part = write_in_order(rows, table.key, columns_of(table, schema), scratch)
+        if part is None:
+            raise InputError(f"table {table.full_name} is empty", expected="at least one row")
+        snapshot = _kept(folder, part, table, former, now)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     remember(settings.made, Made("snapshot", str(folder)), now)
@@ -177,32 +177,17 @@ def write_back(
     return table.full_name
 
 
-@contextmanager
-def _microseconds(spark: SparkSession) -> Iterator[None]:
-    """Have times written as what every reader knows, instead of Spark's own twelve bytes."""
-    key = "spark.sql.parquet.outputTimestampType"
-    before = spark.conf.get(key)
-    spark.conf.set(key, "TIMESTAMP_MICROS")
-    try:
-        yield
-    finally:
-        spark.conf.set(key, before or "INT96")
-
-
 def _is_recorded(settings: Settings, made: Made) -> bool:
     from headrace.batch.made import record
 
     return any((one.kind, one.id) == (made.kind, made.id) for one in record(settings.made))
 
 
-def _kept(folder: Path, scratch: Path, table: TableInfo, former: TableSnapshot | None, now: datetime) -> TableSnapshot:
-    """Put the file that Spark wrote in place, and then the note that names it: whole at any moment."""
+def _kept(folder: Path, part: Path, table: TableInfo, former: TableSnapshot | None, now: datetime) -> TableSnapshot:
+    """Put the file that was written in place, and then the note that names it: whole at any moment."""
     import pyarrow.parquet as pq
 
-    (part,) = scratch.glob("part-*.parquet")
     rows = pq.read_metadata(part).num_rows
-    if not rows:
-        raise InputError(f"table {table.full_name} is empty", expected="at least one row")
     sha256 = fingerprint(part).sha256
     path = folder / f"{table.name}-{sha256[:12]}.parquet"
     part.replace(path)
