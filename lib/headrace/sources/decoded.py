@@ -70,7 +70,8 @@ def decode(
 ) -> Decoded:
     """See `sources.files.read_events`."""
     source = reading(spark, file, schema, event_time, multiline=multiline, needed=needed)
-    held = held_in_memory(spark, _sorted_out(source, schema))
+    memory = _held_in_memory(spark, _sorted_out(source, schema))
+    held = memory.select("_record.*")
     try:
         groups = _count(held, event_time)
         if file.format != "parquet" and not multiline:
@@ -90,10 +91,10 @@ def decode(
             latest=_instant(max((g["latest"] for g in groups if _is_good(g)), default=None)),
             ignored=source.matched.ignored,
             absent=source.matched.absent,
-            close=partial(held.unpersist, blocking=True),
+            close=partial(memory.unpersist, blocking=True),
         )
     except BaseException:
-        held.unpersist(blocking=True)
+        memory.unpersist(blocking=True)
         raise
 
 
@@ -115,16 +116,20 @@ def _sorted_out(source: Reading, schema: Schema) -> DataFrame:
     )
 
 
-def held_in_memory(spark: SparkSession, records: DataFrame) -> DataFrame:
-    """Kept in memory and then on disk, so that the file is parsed once and serials mean the same in every job."""
+def _held_in_memory(spark: SparkSession, records: DataFrame) -> DataFrame:
+    """As `_record`, kept in memory and then on disk, so that the file is parsed once and serials mean the same in every
+    job.
+    """
     from pyspark import StorageLevel
+    from pyspark.sql import functions as F
 
     # Packing rows that are read twice and then given back costs as much as parsing them.
     packs = "spark.sql.inMemoryColumnarStorage.compressed"
     before = spark.conf.get(packs, "true") or "true"
     spark.conf.set(packs, "false")
     try:
-        return records.persist(StorageLevel.MEMORY_AND_DISK)
+        # One value a row, copied as it is: Spark takes a column apart value by value, with its least and greatest.
+        return records.select(F.struct("*").alias("_record")).persist(StorageLevel.MEMORY_AND_DISK)
     finally:
         spark.conf.set(packs, before)
 
