@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headrace.config import text_of
 from headrace.definitions.draft import checked_name, drafted
 from headrace.errors import InputError
 from headrace.evaluate.datasource import DataSource, inferred, statistics
@@ -69,7 +70,7 @@ def require_writable(path: Path, *, replace: bool) -> str:
 
 def _source(rows: DataFrame, schema: Path, target: str | None) -> DataSource:
     if schema.is_file():
-        source = DataSource.of(schema.read_text("utf-8"))
+        source = DataSource.of(text_of(schema, "the schema"))
         source.require(rows)
         if target is not None and target != source.target:
             raise InputError(

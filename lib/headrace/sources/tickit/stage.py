@@ -136,7 +136,4 @@ def _query(settings: Settings) -> str:
     named = settings.sales.query_file
     if not named:
         return QUERY.format(schema=SCHEMA)
-    path = Path(named)
-    if not path.is_file():
-        raise InputError(f"there is no file {named!r} with the query of sales", do="mend sales.query_file")
-    return path.read_text("utf-8")
+    return config.text_of(Path(named), "sales.query_file")
