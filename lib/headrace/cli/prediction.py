@@ -86,7 +86,7 @@ def evaluate(
 @click.option("--every", is_flag=True, help="All events of the lake's snapshot, not a part.")
 @click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), help="Where to [default: in home].")
 @click.option("--single", is_flag=True, help="Join the shards into one file, predictions.csv.gz.")
-@click.option("--replace", is_flag=True, help="Drop what an earlier job left in the folder.")
+@click.option("--replace", is_flag=True, help="Drop what another job left in the folder; never anything else.")
 @json_option
 @with_settings
 def batch_predict(
