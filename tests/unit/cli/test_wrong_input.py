@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from headrace.cli import main
+from headrace.cli.options import named_paths
+from headrace.errors import StartAgain
 
 
 @pytest.mark.parametrize(
@@ -19,6 +23,10 @@ from headrace.cli import main
         (["compare", "sales", "-g", "0"], "0 is not in the range x>=1"),
         (["evaluate", "sales", "--part", "bytes.json"], "the part bytes.json cannot be read; found 'utf-8' codec"),
         (["evaluate", "sales", "--part", "nothing.json"], "the part nothing.json cannot be read; found No such file"),
+        (
+            ["split", "few.csv", "--at", "2011-12-01", "--before", "bytes.json/a.csv", "--after", "b.csv"],
+            "bytes.json cannot be used; found File exists; name another place",
+        ),
         (["run", "segments", "--input", "nothing.csv"], "there is no input 'nothing.csv'; check --input"),
     ],
 )
@@ -32,8 +40,16 @@ def test_what_is_wrong_is_named(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HEADRACE_HOME", str(tmp_path / "home"))
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe")
+    (tmp_path / "few.csv").write_text("InvoiceDate\n2011-12-01 08:26:00\n")
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     said = capsys.readouterr()
     assert (ended.value.code, said.out) == (2, "")
     assert says in said.err
+
+
+def test_a_full_disk_may_have_room_later() -> None:
+    with pytest.raises(StartAgain, match="/d/out cannot be used; found No space left on device"), named_paths():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/d/out")
+    with pytest.raises(ConnectionResetError), named_paths():
+        raise ConnectionResetError(errno.ECONNRESET, "reset by peer")
