@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import signal
 import threading
 import time
 import uuid
@@ -80,6 +82,7 @@ class Redshift:
     url: str = ""
     throttled: int = 0  # so many calls are refused first
     hangs: bool = False  # statements stay STARTED until cancelled
+    interrupts: bool = False  # this process gets SIGINT once a statement has begun, before its id is told
     held_after: int | None = None  # files of an unload; the next is begun, and written a second after a cancellation
     dies_after: int | None = None  # files of an unload, before the manifest
     damages: str = ""  # a file that is cut short once it is written
@@ -121,6 +124,9 @@ class Redshift:
         self.statements[number] = statement
         if not self.hangs:
             threading.Thread(target=self._run, args=(statement, body["Sql"]), daemon=True).start()
+        if self.interrupts:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1.0)
         return 200, {"Id": number}
 
     def _run(self, statement: dict[str, Any], sql: str) -> None:

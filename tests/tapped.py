@@ -15,6 +15,7 @@ from kafka import KafkaProducer
 
 from headrace.algebra import Count, CountDistinct, Last, Max, State, Sum
 from headrace.definitions import Definition, Field, Schema, Stream
+from headrace.models.learner import Learner
 from headrace.models.linear import LinearRegression
 from headrace.registry import Generation, Registry
 from headrace.schemas import HISTORY, Vector
@@ -41,7 +42,7 @@ LATE = (timedelta(seconds=1), timedelta(hours=1), timedelta(days=1), timedelta(d
 LEARNER = LinearRegression(("y",), ridge=0.01)
 
 
-def taps(stream: str, **spelled: Any) -> Definition:
+def taps(stream: str, learner: Learner = LEARNER, **spelled: Any) -> Definition:
     """What is counted of a stream of that name; spelled: how its records are, JSON unless said."""
     return Definition(
         name=stream,
@@ -55,7 +56,7 @@ def taps(stream: str, **spelled: Any) -> Definition:
             "kinds": CountDistinct("tag"),
             "last_tag": Last("tag"),
         },
-        learner=LEARNER,
+        learner=learner,
         target="x",
     )
 
@@ -212,14 +213,17 @@ class Oracle:
         self.refresh()
         generation = Registry(registry).load(self._definition.name, scorer.served.generation.number)
         cut, fitted = Vector.from_json(generation.manifest.cut), generation.theta()["learner"]
+        learner = self._definition.event_learner
+        assert learner is not None
+        names = self._definition.sample_columns
         since = [
-            [float("nan") if row.get(name) is None else float(row[name]) for name in ("y", "x")]
+            [value if isinstance(value := row.get(name), str) else _number(value) for name in names]
             for log, found in self._read.items()
             for position, row in found
             if cut.get(log, 0) <= position < scorer.vector.get(log, 0)
         ]
-        contribution = LEARNER.contribution(fitted, np.array(since).reshape(-1, 2))
-        assert scorer.parameters == LEARNER.live(fitted, contribution), (scorer.vector, len(since))
+        contribution = learner.contribution(fitted, np.array(since, dtype=object).reshape(-1, len(names)))
+        assert scorer.parameters == learner.live(fitted, contribution), (scorer.vector, len(since))
 
 
 def bare_plan(definition: Definition, generation: Generation) -> Plan:
@@ -230,6 +234,10 @@ def bare_plan(definition: Definition, generation: Generation) -> Plan:
         Vector.from_json(generation.manifest.cut),
         generation.theta(),
     )
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)
 
 
 def _good(value: bytes | None) -> Event | None:

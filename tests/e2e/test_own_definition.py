@@ -136,6 +136,7 @@ def test_ctrl_c_exits_130_and_the_same_command_resumes(shell: Shell, ran: dict[s
     _, rest = process.communicate(timeout=60)
     assert process.returncode == 130, rest
     assert "Traceback" not in rest
+    assert "\tat " not in rest, "a stack trace of Java"
     assert shell.json("run", "mine.py:spend", "--input", "my.csv", "--replace")["entities"] == 3
     assert shell.json("verify", "mine.py:spend")["mismatched"] == 0
 

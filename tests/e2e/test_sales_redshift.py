@@ -138,15 +138,18 @@ def test_what_lands_is_what_postgres_lands(warehouse: Warehouse, ran: Any) -> No
     assert landed(warehouse.shell("run")) == landed(other)
 
 
-def test_ctrl_c_cancels_the_statement_and_leaves_nothing(warehouse: Warehouse) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_ended_cancels_the_statement_and_leaves_nothing(
+    warehouse: Warehouse, number: signal.Signals
+) -> None:
     warehouse.redshift.held_after = 1
-    shell = warehouse.shell("interrupted")
+    shell = warehouse.shell(f"ended-{number.name}")
     process = shell.start("run", "sales", *warehouse.options())
     try:
         deadline = time.monotonic() + 120
         while not warehouse.staged and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, number)
         out, err = process.communicate(timeout=120)
     finally:
         process.kill()

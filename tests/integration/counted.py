@@ -14,7 +14,7 @@ from typing import Any
 from kafka import TopicPartition
 from kinesis_log import KinesisLog
 from pyspark.sql import SparkSession
-from tapped import Event, Oracle, events, history_file, taps
+from tapped import LEARNER, Event, Oracle, events, history_file, taps
 
 from headrace.batch.ingest import ingest
 from headrace.batch.lease import owner_name
@@ -22,6 +22,7 @@ from headrace.batch.run import publish_on_base
 from headrace.batch.train import train
 from headrace.config import Settings, load
 from headrace.definitions import Definition
+from headrace.models.learner import Learner
 from headrace.registry import Generation, Registry
 from headrace.schemas import Vector
 from headrace.sources.kafka import Broker
@@ -204,6 +205,7 @@ def placed(
     history_rows: int = 300,
     good: Callable[[bytes | None], Event | None] | None = None,
     log: KinesisLog | None = None,
+    learner: Learner = LEARNER,
     **spelled: Any,
 ) -> Iterator[Place]:
     """A place whose history has landed, with an empty topic of two partitions, and nothing served yet.
@@ -211,7 +213,7 @@ def placed(
     log: for a stream of Kinesis, that which the settings name, of two shards.
     """
     name = f"taps_{uuid.uuid4().hex[:8]}" if log is None else settings.kinesis.streams[0]
-    definition = taps(name, **spelled)
+    definition = taps(name, learner, **spelled)
     file = history_file(settings.home / "history.csv", events(history_rows, seed=1))
     landed = ingest(spark, settings, definition, file, now=now())
     opening = Opening(settings.store, settings.store.endpoint, 20)

@@ -136,6 +136,14 @@ def test_a_statement_that_takes_too_long_or_is_interrupted_is_cancelled(
     assert {one["Status"] for one in redshift.statements.values()} == {"ABORTED"}
 
 
+def test_a_statement_whose_id_was_not_waited_for_is_cancelled(redshift: Redshift, s3: str, tmp_path: Path) -> None:
+    redshift.hangs = redshift.interrupts = True
+    with pytest.raises(KeyboardInterrupt):
+        query_to_parquet(settings(redshift, s3), ROWS, tmp_path / "rows.parquet", sleep=no_sleep)
+    assert redshift.calls["CancelStatement"] == 1
+    assert [one["Status"] for one in redshift.statements.values()] == ["ABORTED"]
+
+
 @pytest.mark.parametrize(("cleanup", "left"), [("keep_on_failure", 2), ("delete", 0), ("keep", 2)])
 def test_an_unload_that_dies_half_way_gives_nothing(
     redshift: Redshift, s3: str, bucket: Any, tmp_path: Path, cleanup: str, left: int

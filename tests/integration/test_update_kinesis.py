@@ -11,6 +11,8 @@ from kinesis_log import KinesisLog, served
 from tapped import events
 
 from headrace.errors import StreamRecreated
+from headrace.models.encoded import Encoded
+from headrace.models.encoding import Number, OneHot
 from headrace.schemas import Vector
 from headrace.speed import lake_following
 from headrace.speed.driver import Driver
@@ -18,6 +20,9 @@ from headrace.speed.metrics import Metrics
 from headrace.speed.verify import verify
 
 pytestmark = [pytest.mark.spark, pytest.mark.kinesis, pytest.mark.dynamodb]
+
+
+WORDS = Encoded((OneHot("tag"), Number("y")), ridge=0.01)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +34,8 @@ def place(spark, dynamodb, tmp_path_factory):
         quick = settings.stream.model_copy(update={"ingest_interval_s": 0.2})
         kinesis = settings.kinesis.model_copy(update=more)
         settings = settings.model_copy(update={"kinesis": kinesis, "stream": quick})
-        with placed(spark, settings, server.endpoint, log=KinesisLog(server, settings)) as made:
+        log = KinesisLog(server, settings)
+        with placed(spark, settings, server.endpoint, log=log, learner=WORDS) as made:
             yield made
     spark.conf.unset("spark.sql.adaptive.enabled")
 

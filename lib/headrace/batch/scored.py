@@ -15,7 +15,7 @@ from headrace.errors import DefinitionError, InputError
 from headrace.evaluate.splitting import Splitting
 from headrace.models.each import score_each
 from headrace.models.learner import Learner
-from headrace.models.samples import as_numbers
+from headrace.models.samples import require_kinds
 from headrace.models.texts import as_rows, known_texts
 from headrace.schemas.positions import PLACE
 
@@ -71,7 +71,7 @@ def inputs_of(definition: Definition, parameters: Mapping[str, Any], rows: DataF
 
     *inputs, target = definition.sample_columns
     texts = known_texts(parameters)
-    as_numbers(rows, definition.sample_columns, texts)
+    require_kinds(rows, definition.sample_columns, texts)
     read = [name if name in texts else F.col(name).cast("double").alias(name) for name in inputs]
     actual = F.col(target).cast("double").alias(ACTUAL)
     return rows.select(*PLACE, *read, actual, F.col(target).cast("string").alias(LABEL), DROP_REASON, *carried)

@@ -29,7 +29,7 @@ from headrace.schemas.positions import PLACE
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-SHARD_RECORDS = 100_000
+_SMALLEST, _LARGEST, _SHARDS = 16_384, 100_000, 64
 _JOB, _SUMMARY, _SINGLE = "job.json", "summary.json", "predictions.csv.gz"
 # What a job writes, half written files included.
 _OWN = re.compile(r"(job|summary|part-\d+)\.json|(part-\d+|predictions)\.csv\.gz|failed-\d+\.jsonl\.gz|\..*\.partial")
@@ -76,7 +76,7 @@ def predict_batch(
     *,
     single: bool = False,
     replace: bool = False,
-    shard_records: int = SHARD_RECORDS,
+    shard_records: int | None = None,
     failed_before: Mapping[str, int] | None = None,
 ) -> Predicted:
     """Score marked events by a generation's parameters into `folder`.
@@ -84,6 +84,7 @@ def predict_batch(
     numbered: the events with `_row`, their number from 0 on, and how many they are, as `with_row_number` gives them.
     identity: what tells these events from others, such as the lake's version and the part; a folder of another job is
     refused. single: one file more, `predictions.csv.gz`, of all shards. replace: drop what is in the folder.
+    shard_records: events of a shard; by their number if None, as `records_a_shard` tells.
     failed_before: records by reason that could not even be read. Files are the same bytes however often the job was
     interrupted. Raises DefinitionError for a definition that is not the generation's, InputError when there is no
     record, before anything is written; InputError for what a task refuses, such as an unseen category under `fail`.
@@ -95,6 +96,7 @@ def predict_batch(
     rows, events = numbered
     if not events:
         raise InputError("there is no record to predict", found=dict(identity), do="name another part or input")
+    shard_records = shard_records or records_a_shard(events)
     job = {
         "definition": definition.name,
         "generation": generation.manifest.generation,
@@ -132,6 +134,17 @@ def predict_batch(
     return found
 
 
+def records_a_shard(events: int) -> int:
+    """How many events a shard takes: as tasks score shards, few events make many of them, down to a bound.
+
+    By the events alone, so that any cluster resumes a job to the same bytes.
+
+    >>> records_a_shard(30_382), records_a_shard(2_000_000), records_a_shard(10**9)
+    (16384, 31250, 100000)
+    """
+    return max(_SMALLEST, min(_LARGEST, -(-events // _SHARDS)))
+
+
 def _write(
     definition: Definition,
     parameters: Mapping[str, Any],
@@ -148,8 +161,10 @@ def _write(
     outputs, score = learner.outputs, partial(told, learner, parameters, inputs=definition.sample_columns[:-1])
     shard = F.floor(F.col(ROW) / shard_records).cast("int")
     rows = inputs_of(definition, parameters, numbered.withColumn(SHARD, shard).where(F.col(SHARD).isin(missing)), SHARD)
+    # By its place in the list, where a hash would give one task two shards and another none.
+    task = F.array_position(F.lit(missing), F.col(SHARD)) - 1
     # By all columns, so that rows that `prepare` makes of one event have an order.
-    spread = rows.repartition(len(missing), SHARD).sortWithinPartitions(SHARD, *PLACE, *rows.columns)
+    spread = rows.repartitionById(len(missing), task.cast("int")).sortWithinPartitions(SHARD, *PLACE, *rows.columns)
 
     def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         receipts = [receipt.to_json() for receipt in write_shards(folder, batches, score, outputs)]

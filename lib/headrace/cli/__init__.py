@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib import import_module
+from types import FrameType
 
 import click
 
@@ -90,8 +92,19 @@ def cli() -> None:
     """
 
 
+def _terminated(_number: int, frame: FrameType | None) -> None:
+    interrupted = signal.getsignal(signal.SIGINT)
+    if not callable(interrupted):  # a shell lets what runs in its background ignore Ctrl-C
+        raise KeyboardInterrupt
+    interrupted(signal.SIGINT, frame)
+
+
 def main(args: list[str] | None = None) -> None:
-    """Run the command line; errors become one clear message and the exit code of their kind."""
+    """Run the command line; errors become one clear message and the exit code of their kind.
+
+    SIGTERM, by which schedulers and clusters end a job, is answered as Ctrl-C is, unless a command has its own answer.
+    """
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         result = cli.main(args=args, prog_name="headrace", standalone_mode=False)
         sys.exit(result if isinstance(result, int) else 0)

@@ -211,12 +211,18 @@ def _blocks(rows: DataFrame) -> list[_Block]:
 
 def _numbered(rows: DataFrame, blocks: Sequence[_Block]) -> DataFrame:
     """The rows of these blocks alone, with `_row`."""
+    import pyarrow as pa
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
     *log, place = PLACE
-    schema = "_incarnation string, _partition string, _block bigint, _start bigint"
-    known = rows.sparkSession.createDataFrame([block[:4] for block in blocks], schema)
+    names = ("_incarnation", "_partition", "_block", "_start")
+    columns = zip(*(block[:4] for block in blocks), strict=True) if blocks else [()] * 4
+    types = (pa.string(), pa.string(), pa.int64(), pa.int64())
+    # From Arrow, the rows are part of the plan; from Python's tuples they would be a job of their own.
+    known = rows.sparkSession.createDataFrame(
+        pa.table({name: pa.array(column, kind) for name, column, kind in zip(names, columns, types, strict=True)})
+    )
     within = F.dense_rank().over(Window.partitionBy(*log, "_block").orderBy(place))
     blocked = rows.withColumn("_block", _block_number()).join(F.broadcast(known), [*log, "_block"])
     return blocked.withColumn(ROW, F.col("_start") + within - 1).drop("_block", "_start")

@@ -19,12 +19,15 @@ _ROWS_PER_PARTITION = 250_000
 
 
 def as_numbers(samples: DataFrame, names: Sequence[str], texts: Container[str] = ()) -> DataFrame:
-    """The columns as doubles, those among `texts` as they are.
-
-    Raises DefinitionError for one that is missing or not numeric, of `texts` for one that is no string.
-    """
+    """The columns as doubles, those among `texts` as they are. Raises as `require_kinds`."""
     from pyspark.sql import functions as F
 
+    require_kinds(samples, names, texts)
+    return samples.select(*(name if name in texts else F.col(name).cast("double").alias(name) for name in names))
+
+
+def require_kinds(samples: DataFrame, names: Sequence[str], texts: Container[str] = ()) -> None:
+    """DefinitionError for a column that is missing or not numeric, of `texts` for one that is no string."""
     types = dict(samples.dtypes)
     for name in names:
         kind = types.get(name)
@@ -44,7 +47,6 @@ def as_numbers(samples: DataFrame, names: Sequence[str], texts: Container[str] =
                 nearest=None if kind else nearest(name, samples.columns),
                 do="make it a number in `prepare`",
             )
-    return samples.select(*(name if name in texts else F.col(name).cast("double").alias(name) for name in names))
 
 
 def ranges(samples: DataFrame, names: Sequence[str]) -> dict[str, list[float]]:

@@ -116,12 +116,13 @@ def _executed(settings: RedshiftSettings, statement: str, token: str, sleep: Cal
     api = client("redshift-data", settings.region, settings.endpoint)
     # The token makes a repeated call the same statement.
     asked = {**_where(settings), "Sql": statement, "StatementName": f"headrace-{token}"[:64], "ClientToken": token[:64]}
-    number = _retried(lambda: api.execute_statement(**asked), sleep)["Id"]
+    number = ""
     try:
+        number = _retried(lambda: api.execute_statement(**asked), sleep)["Id"]
         return _awaited(api, number, settings.timeout_s, sleep)
     except BaseException as error:
         if not isinstance(error, HeadraceError) or isinstance(error, SourceUnavailable):
-            _cancel(api, number, sleep)
+            _cancel(api, lambda: number or api.execute_statement(**asked)["Id"], sleep)
         raise
 
 
@@ -174,11 +175,15 @@ def _retried(call: Callable[[], Mapping[str, Any]], sleep: Callable[[float], obj
     raise AssertionError("unreachable")
 
 
-def _cancel(api: Any, number: str, sleep: Callable[[float], object]) -> None:
-    """Cancel a statement and wait for its end: until then it writes files, which cleaning up would miss."""
-    waited, pause = 0.0, _FIRST_S
+def _cancel(api: Any, which: Callable[[], str], sleep: Callable[[float], object]) -> None:
+    """Cancel a statement and wait for its end: until then it writes files, which cleaning up would miss.
+
+    which: tells its id, by a call if the answer to the first was not waited for.
+    """
+    waited, pause, number = 0.0, _FIRST_S, ""
     try:
         with named("the Redshift Data API"):
+            number = which()
             api.cancel_statement(Id=number)
             while api.describe_statement(Id=number)["Status"] not in _OVER:
                 if waited >= _CANCELLED_S:
@@ -187,7 +192,7 @@ def _cancel(api: Any, number: str, sleep: Callable[[float], object]) -> None:
                 sleep(pause)
                 waited, pause = waited + pause, min(_LONGEST_S, pause * 1.5)
     except HeadraceError as error:
-        log.warning("statement %s may still run: %s", number, error)
+        log.warning("statement %s may still run: %s", number or "(its id is not known)", error)
 
 
 def _clean(s3: Any, prefix: StagingPrefix) -> None:
