@@ -83,7 +83,7 @@ def predict_batch(
 
     numbered: the events with `_row`, their number from 0 on, and how many they are, as `with_row_number` gives them.
     identity: what tells these events from others, such as the lake's version and the part; a folder of another job is
-    refused. single: one file more, `predictions.csv.gz`, of all shards. replace: drop what is in the folder.
+    refused. single: one file more, `predictions.csv.gz`, of all shards. replace: drop what it left.
     shard_records: events of a shard; by their number if None, as `records_a_shard` tells.
     failed_before: records by reason that could not even be read. Files are the same bytes however often the job was
     interrupted. Raises DefinitionError for a definition that is not the generation's, InputError when there is no
