@@ -27,6 +27,10 @@ from headrace.errors import StartAgain
             ["split", "few.csv", "--at", "2011-12-01", "--before", "bytes.json/a.csv", "--after", "b.csv"],
             "bytes.json cannot be used; found File exists; name another place",
         ),
+        (["datasource", "rows.csv", "--query", "q.sql"], "found rows.csv; expected NAME.parquet"),
+        (["datasource", "none/rows.parquet", "--query", "q.sql"], "there is no folder none; make it"),
+        (["datasource", "rows.parquet", "--query", "q.sql"], "the query q.sql cannot be read; found No such file"),
+        (["datasource", "rows.parquet", "--replace"], "--replace goes with --definition or --query"),
         (["run", "segments", "--input", "nothing.csv"], "there is no input 'nothing.csv'; check --input"),
     ],
 )
