@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from headrace.batch.made import Made, remember
 from headrace.cli import main
 from headrace.cli.options import named_paths
+from headrace.cli.settings import config
+from headrace.config import load
 from headrace.errors import StartAgain
+from headrace.schemas.lake import table_snapshot_path
 
 
 @pytest.mark.parametrize(
@@ -50,6 +56,35 @@ def test_what_is_wrong_is_named(
     said = capsys.readouterr()
     assert (ended.value.code, said.out) == (2, "")
     assert says in said.err
+
+
+def test_what_nobody_foresaw_is_no_answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(**_: object) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    monkeypatch.setattr(config, "callback", broken)
+    with pytest.raises(SystemExit) as ended:
+        main(["config"])
+    assert ended.value.code == 70
+    assert "nobody foresaw this\nheadrace: this is a defect; please report it" in capsys.readouterr().err
+
+
+def test_nothing_is_dropped_where_nobody_can_be_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path / "home"))
+    settings = load([], "local")
+    snapshot = table_snapshot_path(settings.lake, "shop.orders")
+    snapshot.mkdir(parents=True)
+    remember(settings.made, Made("snapshot", str(snapshot)), datetime(2026, 1, 1, tzinfo=UTC))
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    with pytest.raises(SystemExit) as ended:
+        main(["cleanup"])
+    assert (ended.value.code, snapshot.is_dir()) == (2, True)
+    assert "there is no terminal to confirm it at; give --yes" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main(["cleanup", "--yes"])
+    assert (ended.value.code, snapshot.is_dir()) == (0, False)
 
 
 def test_a_full_disk_may_have_room_later() -> None:
