@@ -98,4 +98,4 @@ def test_a_file_that_is_there_is_not_overwritten(shell: Shell, rides: Path) -> N
     done = shell.run("datasource", "rides.csv", "--definition", "mine.py", *ASKED, expect=2)
     assert "mine.py is there already; name another file, or overwrite it: --replace" in done.stderr
     assert mine.read_text() == "# mine\n"
-    assert "go with --definition" in shell.run("datasource", "rides.csv", "--replace", expect=2).stderr
+    assert "goes with --definition" in shell.run("datasource", "rides.csv", "--replace", expect=2).stderr

@@ -113,5 +113,6 @@ def test_a_second_run_finds_everything_done(warehouse: Shell, ran: Any) -> None:
     assert again["generation"] == ran["generation"]
     assert again["sent"] == 0
     assert again["held_out"] == ran["held_out"]
-    assert warehouse.json("batch-predict", "sales", "--single")["resumed"] == 1
+    predicted = warehouse.json("batch-predict", "sales", "--single")
+    assert predicted["resumed"] == predicted["shards"] > 0
     assert warehouse.json("verify", "sales")["mismatched"] == 0

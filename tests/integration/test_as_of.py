@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from counted import Place, now, placed, settings_in
 from pyspark.sql import SparkSession
+from served import serving
 from starlette.testclient import TestClient
 from tapped import PEOPLE, events, send
 
 from headrace.cli.opening import promoting
-from headrace.errors import AnswerIsNo, DefinitionError
+from headrace.errors import AnswerIsNo, DefinitionError, InputError
 from headrace.registry import Registry
 from headrace.report import write_audit
 from headrace.schemas import Vector
-from headrace.serving.api import create_app
+from headrace.serving import api
 from headrace.serving.audit import audit
+from headrace.serving.client import Client
 from headrace.serving.lookup import Lookups, UnknownKey
 from headrace.serving.past import Past
 from headrace.serving.sampled import AnswerLog, Logged, logged_answers
@@ -92,6 +94,8 @@ def test_what_was_answered_is_answered_again(place: Place, monkeypatch: pytest.M
 
     _audited(place, past, logged)
     _served_and_audited(place, past)
+    monkeypatch.setattr(api, "_pasts", lambda _settings: lambda name: past if name == place.definition.name else None)
+    _told_to_a_client(place, logged)
 
     with pytest.raises(AnswerIsNo, match="nothing of"):
         past.one(PEOPLE[0], before_all)
@@ -141,7 +145,7 @@ def _served_and_audited(place: Place, past: Past) -> None:
     """What a server answers it logs, and what it logged is proved."""
     name = place.definition.name
     serve = place.settings.serve.model_copy(update={"logged_share": 1.0, "require_token": False})
-    app = create_app(place.settings.model_copy(update={"serve": serve}), place.store, now, None)
+    app = api.create_app(place.settings.model_copy(update={"serve": serve}), place.store, now, None)
     with TestClient(app) as client:
         for entity in (*PEOPLE[:3], "nobody"):
             client.get(f"/v1/predictions/{name}/{entity}")
@@ -151,6 +155,24 @@ def _served_and_audited(place: Place, past: Past) -> None:
         past, Registry(place.settings.registry), place.definition, logged_answers(place.settings.answers, name)
     )
     assert (found.checked, found.equal) == (len(PEOPLE) + 2, True)
+
+
+def _told_to_a_client(place: Place, logged: list[tuple[datetime, dict[str, dict[str, Any]]]]) -> None:
+    """Over HTTP what was answered then is answered again, one and many, in any time zone."""
+    name = place.definition.name
+    app = api.create_app(place.settings, place.store, now, None)
+    with serving(app) as url, Client(url) as client:
+        for at, answers in logged:
+            told = client.lookup(name, PEOPLE[0], as_of=at).to_json()
+            assert {key: told[key] for key in TOLD} == answers[PEOPLE[0]]
+            there = at.astimezone(timezone(timedelta(hours=5)))
+            many = client.lookup_many(name, [*PEOPLE, "nobody"], as_of=there)
+            assert {one.entity: {key: one.to_json()[key] for key in TOLD} for one in many.answers} == answers
+            assert many.missing == ["nobody"]
+        with pytest.raises(UnknownKey):
+            client.lookup(name, "nobody", as_of=logged[0][0])
+        with pytest.raises(InputError, match="has not come"):
+            client.lookup(name, PEOPLE[0], as_of=now() + timedelta(hours=1))
 
 
 def test_copies_that_are_told_apart_later_are_refused(place: Place) -> None:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from served import ENTITIES, TOKEN, Fragile, filled, serving
 
 import headrace
 from headrace.config import load
-from headrace.errors import ConfigError, InputError, StoreUnavailable
+from headrace.errors import AnswerIsNo, ConfigError, InputError, StoreUnavailable
 from headrace.serving.api import create_app
 from headrace.serving.client import AsyncClient, Client, ServerUnavailable
 from headrace.serving.lookup import Lookups, NoLearner, UnknownDefinition, UnknownKey
@@ -103,6 +104,10 @@ def test_what_has_no_answer_is_named(kind: Any, url: str) -> None:
         client.predict("rides", [{"temperature": 1}])
     with pytest.raises(InputError, match="surrogate"):
         client.lookup("segments", "\ud800")
+    with pytest.raises(AnswerIsNo, match="nothing of 'segments' was served at 2026-01-01"):
+        client.lookup("segments", "17850", as_of=datetime(2026, 1, 1, tzinfo=UTC))
+    with pytest.raises(InputError, match="timezone"):
+        client.lookup("segments", "17850", as_of=datetime(2026, 1, 1))  # noqa: DTZ001 - that is what is refused
     for token in (None, "wrong"):
         with pytest.raises(ConfigError, match="refuses this token"):
             kind(url, token=token).lookup("segments", "17850")

@@ -68,8 +68,8 @@ def test_the_newest_or_a_named_generation_to_stdout_or_a_file(tmp_path: Path, ex
     assert (code, b'intercept="0.25"' in older) == (0, True)
     assert f"generation 1 of rides, {len(older):,} bytes".encode() in said.replace(b"\n", b" ")
     code, _, err = export("rides", "--out", str(file))
-    assert (code, "is there already" in err, "--force" in err, file.read_bytes()) == (2, True, True, older)
-    assert export("rides", "--out", str(file), "--force")[0] == 0
+    assert (code, "is there already" in err, "--replace" in err, file.read_bytes()) == (2, True, True, older)
+    assert export("rides", "--out", str(file), "--replace")[0] == 0
     assert file.read_bytes() == newest
 
 

@@ -11,11 +11,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from headrace.batch.datasource import asked
 from headrace.errors import InputError, SourceUnavailable
 from headrace.sources.postgres import connected, query_to_parquet
 from headrace.sources.tickit.query import QUERY
 from headrace.sources.tickit.stage import load
 from headrace.sources.tickit.tables import invented
+from headrace.testing.plugin import SettingsFactory
 
 pytestmark = pytest.mark.postgres
 
@@ -96,6 +98,28 @@ def test_the_tables_of_the_case_are_filled_once_and_queried(postgres: Any, tmp_p
     assert totals[:2] == [sum(row["totalsold"] for row in rows), 500]
     assert all(0 < row["totalsold"] <= row["num_tickets"] for row in rows)
     assert [row["list_id"] for row in rows] == sorted(row["list_id"] for row in rows)
+
+
+def test_a_query_of_ones_own_becomes_a_file(
+    postgres: Any, headrace_settings: SettingsFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADRACE_POSTGRES_PASSWORD", postgres.password)
+    where = (f"postgres.{name}={getattr(postgres, name)}" for name in ("database", "user"))
+    settings = headrace_settings(f"postgres.address={postgres.host}:{postgres.port}", "postgres.tls=false", *where)
+    query, rows = tmp_path / "query.sql", tmp_path / "rows.parquet"
+    query.write_text("SELECT n, n % 2 = 0 AS even FROM generate_series(1, 30) AS n ORDER BY n;\n")
+    asked(settings, query, rows, replace=False)
+    assert pq.read_table(rows).to_pylist() == [{"n": n, "even": n % 2 == 0} for n in range(1, 31)]
+    query.write_text("SELECT 1 AS n")
+    with pytest.raises(InputError, match=r"rows.parquet is there already; .*--replace"):
+        asked(settings, query, rows, replace=False)
+    query.write_text("SELECT none FROM nowhere")
+    with pytest.raises(InputError, match="the query is refused"):
+        asked(settings, query, rows, replace=True)
+    assert pq.read_metadata(rows).num_rows == 30
+    query.write_text("SELECT 1 AS n")
+    asked(settings, query, rows, replace=True)
+    assert pq.read_table(rows).to_pylist() == [{"n": 1}]
 
 
 def test_a_schema_of_somebody_else_is_not_filled(postgres: Any) -> None:

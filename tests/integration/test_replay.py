@@ -367,5 +367,5 @@ def test_a_file_is_split_by_event_time(tmp_path):
     assert kept.split(b"\n") == [text.encode() for text in (HEADER, rows[0], rows[3], "")]
     with pytest.raises(InputError, match=r"before\.csv is there already"):
         CliRunner().invoke(split, arguments, catch_exceptions=False)
-    assert CliRunner().invoke(split, [*arguments, "--force"], catch_exceptions=False).exit_code == 0
+    assert CliRunner().invoke(split, [*arguments, "--replace"], catch_exceptions=False).exit_code == 0
     assert gzip.decompress(after.read_bytes()) == kept

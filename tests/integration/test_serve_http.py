@@ -87,6 +87,14 @@ def test_what_was_not_served_then_and_what_has_no_code_here(url: str) -> None:
     assert batch(url, {"entities": ["17850"], "as_of": None}).status_code == 200
 
 
+def test_an_instant_that_has_not_come_is_refused(url: str) -> None:
+    at = "2999-01-01T00:00:00Z"
+    told = problem_of(get(url, f"/v1/predictions/segments/17850?as_of={at}"), 422, "invalid-request")["detail"]
+    assert "has not come" in told
+    assert at in told
+    problem_of(batch(url, {"entities": ["a"], "as_of": at}), 422, "invalid-request")
+
+
 @pytest.mark.parametrize("query", ["as_of=yesterday", "as_of=2026-01-01T00:00:00", "asof=2026-01-01T00:00:00Z"])
 def test_a_wrong_parameter_is_named(url: str, query: str) -> None:
     body = problem_of(get(url, f"/v1/predictions/segments/17850?{query}"), 422, "invalid-request")

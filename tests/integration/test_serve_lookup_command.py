@@ -71,6 +71,8 @@ def test_an_instant_needs_a_zone_and_something_served_then(table: Table) -> None
     assert "did you mean '2026-01-01T00:00:00Z'?" in done.stderr
     done = table.run("lookup", "segments", "17850", "--as-of", "2026-01-01T00:00:00Z", expect=1)
     assert "nothing of 'segments' was served at 2026-01-01T00:00:00+00:00" in done.stderr
+    done = table.run("lookup", "segments", "17850", "--as-of", "2999-01-01T00:00:00Z", expect=2)
+    assert "has not come" in done.stderr
 
 
 def test_lookup_with_the_engine_down_exits_75_and_says_what_to_do(table: Table) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from headrace import config
-from headrace.errors import ConfigError
+from headrace.errors import ConfigError, InputError
 
 
 def test_later_layers_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,10 +42,28 @@ def test_bad_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, te
         config.load()
 
 
-@pytest.mark.parametrize("assignment", ["store.tabel=x", "table=x", "store.table"])
-def test_bad_assignments_list_the_known_keys(assignment: str) -> None:
-    with pytest.raises(ConfigError, match="known keys: home, cache, source, spark"):
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        ("store.tabel=x", "nearest 'store.table'; known keys: store.kind, store.table, "),
+        ("store.table", "nearest 'store.table'; known keys: store.kind, store.table, "),
+        ("store=x", "known keys: store.kind, "),
+        ("table=x", "known sections: home, cache, source, spark, store, "),
+    ],
+)
+def test_bad_assignments_list_what_there_is_beside(assignment: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(says)) as refused:
         config.load([assignment])
+    assert "kafka.bootstrap" not in str(refused.value)
+
+
+def test_what_is_no_text_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_CONF", str(tmp_path))
+    (tmp_path / "local.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"the settings .*local\.toml cannot be read; .*expected text in UTF-8"):
+        config.load()
+    with pytest.raises(InputError, match=r"the query .*nothing\.sql cannot be read; found No such file"):
+        config.text_of(tmp_path / "nothing.sql", "the query")
 
 
 def test_an_unknown_environment_says_where_to_put_it() -> None:

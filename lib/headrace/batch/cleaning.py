@@ -8,6 +8,7 @@ from pathlib import Path
 
 from headrace.batch.made import Made, forget, record
 from headrace.config import Settings
+from headrace.schemas.lake import table_snapshot_path
 from headrace.sinks import cassandra as sink
 from headrace.sources.cassandra import Cassandra, table_named
 
@@ -41,8 +42,7 @@ def planned(settings: Settings, cassandra: Cassandra | None) -> list[Step]:
     steps: list[Step] = []
     for one in made:
         if one.kind == "snapshot":
-            there = Path(one.name).is_dir()
-            steps.append(Step(one, there, "" if there else "it is gone already"))
+            steps.append(_snapshot(one, settings))
         elif cassandra is None:
             steps.append(Step(one, drops=False, why="Cassandra was not asked"))
         elif one.kind == "keyspace":
@@ -65,6 +65,15 @@ def drop(settings: Settings, cassandra: Cassandra | None, step: Step) -> None:
     elif cassandra is not None:
         sink.drop_keyspace(cassandra, made.name)
     forget(settings.made, made)
+
+
+def _snapshot(made: Made, settings: Settings) -> Step:
+    folder = Path(made.name)
+    # A record that came here with a copy of its home names what is still another home's.
+    if folder != table_snapshot_path(settings.lake, folder.name):
+        return Step(made, drops=False, why=f"it is not in the lake {settings.lake}")
+    there = folder.is_dir()
+    return Step(made, there, "" if there else "it is gone already")
 
 
 def _table(made: Made, cassandra: Cassandra) -> Step:

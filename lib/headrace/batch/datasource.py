@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headrace.config import Settings, text_of
 from headrace.definitions.draft import checked_name, drafted
 from headrace.errors import InputError
 from headrace.evaluate.datasource import DataSource, inferred, statistics
 from headrace.sources.failures import named_failures
 from headrace.sources.files import fingerprint, spark_path
+from headrace.sources.warehouse import rows_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -32,6 +34,17 @@ def described(
             return source, statistics(source, rows)
         finally:
             rows.unpersist(blocking=True)
+
+
+def asked(settings: Settings, query: Path, path: Path, *, replace: bool) -> None:
+    """Write the rows of the query in a file to `path`, Parquet, from the warehouse that the settings name.
+
+    replace: overwrite a file that is there. Raises InputError for no place for the rows, and as `rows_of`.
+    """
+    if path.suffix != ".parquet":
+        raise InputError("the rows of a query become a Parquet file", found=path.name, expected="NAME.parquet")
+    _require_free(path, replace=replace)
+    rows_of(settings, text_of(query, "the query"), path)
 
 
 def written_definition(
@@ -60,16 +73,20 @@ def require_writable(path: Path, *, replace: bool) -> str:
     """The name of the definition that `path` will hold. Raises InputError for no place or name for one."""
     if path.suffix != ".py":
         raise InputError("a definition is a Python file", found=path.name, expected="NAME.py")
+    _require_free(path, replace=replace)
+    return checked_name(path.stem)
+
+
+def _require_free(path: Path, *, replace: bool) -> None:
     if path.exists() and not replace:
         raise InputError(f"{path} is there already", do="name another file, or overwrite it: --replace")
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent}", do="make it, or name another file")
-    return checked_name(path.stem)
 
 
 def _source(rows: DataFrame, schema: Path, target: str | None) -> DataSource:
     if schema.is_file():
-        source = DataSource.of(schema.read_text("utf-8"))
+        source = DataSource.of(text_of(schema, "the schema"))
         source.require(rows)
         if target is not None and target != source.target:
             raise InputError(

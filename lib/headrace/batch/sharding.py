@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 _SMALLEST, _LARGEST, _SHARDS = 16_384, 100_000, 64
 _JOB, _SUMMARY, _SINGLE = "job.json", "summary.json", "predictions.csv.gz"
+# What a job writes, half written files included.
+_OWN = re.compile(r"(job|summary|part-\d+)\.json|(part-\d+|predictions)\.csv\.gz|failed-\d+\.jsonl\.gz|\..*\.partial")
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def predict_batch(
 
     numbered: the events with `_row`, their number from 0 on, and how many they are, as `with_row_number` gives them.
     identity: what tells these events from others, such as the lake's version and the part; a folder of another job is
-    refused. single: one file more, `predictions.csv.gz`, of all shards. replace: drop what is in the folder.
+    refused. single: one file more, `predictions.csv.gz`, of all shards. replace: drop what it left.
     shard_records: events of a shard; by their number if None, as `records_a_shard` tells.
     failed_before: records by reason that could not even be read. Files are the same bytes however often the job was
     interrupted. Raises DefinitionError for a definition that is not the generation's, InputError when there is no
@@ -102,7 +105,7 @@ def predict_batch(
         **identity,
     }
     count = -(-events // shard_records)
-    _claim(folder, job, replace=replace)
+    claim(folder, job, replace=replace)
     done = [shard for number in range(count) if (shard := Shard.read(folder, number)) is not None]
     missing = sorted(set(range(count)) - {shard.number for shard in done})
     with _given_up_without_a_shard(folder):
@@ -172,26 +175,40 @@ def _write(
     return [Shard.of(json.loads(row["receipt"])) for row in found]
 
 
-def _claim(folder: Path, job: Mapping[str, Any], *, replace: bool) -> None:
-    """Make the folder this job's, or InputError saying whose it is."""
+def claim(folder: Path, job: Mapping[str, Any], *, replace: bool) -> None:
+    """Make the folder this job's; replace: dropping what another job left there, and nothing else.
+
+    Raises InputError for a folder that cannot be made, holds another job's predictions, or anything else.
+    """
     plain = json.loads(json.dumps(job, default=str))
-    held = _read_json(folder / _JOB)
-    if held is not None and held != plain and not replace:
-        other = [name for name in {**held, **plain} if held.get(name) != plain.get(name)]
+    try:
+        held = _job_in(folder)
+        if held is not None and held != plain and not replace:
+            other = [name for name in {**held, **plain} if held.get(name) != plain.get(name)]
+            raise InputError(
+                f"{folder} holds the predictions of another job",
+                found={name: held.get(name) for name in other},
+                expected={name: plain.get(name) for name in other},
+                do="name another folder with --to, or drop these with --replace",
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        # What is there is dropped by --replace, and by a job that fails at once: it must be a job's own.
+        there = sorted(entry.name for entry in folder.iterdir())
+        foreign = [name for name in there if held is None or not _OWN.fullmatch(name)]
+        if foreign:
+            raise InputError(
+                f"{folder} is not empty" if held is None else f"{folder} holds more than predictions",
+                found=foreign[:3],
+                do="name another folder with --to",
+            )
+        if held is not None and replace:
+            shutil.rmtree(folder)
+            folder.mkdir()
+        _write_json(folder / _JOB, plain)
+    except OSError as error:
         raise InputError(
-            f"{folder} holds the predictions of another job",
-            found={name: held.get(name) for name in other},
-            expected={name: plain.get(name) for name in other},
-            do="name another folder with --to, or drop these with --replace",
-        )
-    if held is None and folder.is_dir() and any(folder.iterdir()) and not replace:
-        raise InputError(
-            f"{folder} is not empty", found=sorted(p.name for p in folder.iterdir())[:3], do="name another folder"
-        )
-    if held is not None and (replace or held != plain):
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / _JOB, plain)
+            f"predictions cannot be written to {folder}", found=error.strerror, do="name another folder with --to"
+        ) from error
 
 
 @contextmanager
@@ -219,9 +236,11 @@ def _joined(folder: Path, parts: tuple[Path, ...]) -> Path:
     return partial_file.replace(folder / _SINGLE)
 
 
-def _read_json(path: Path) -> Any:
-    with suppress(FileNotFoundError):
-        return json.loads(path.read_text("utf-8"))
+def _job_in(folder: Path) -> dict[str, Any] | None:
+    """The job whose predictions a folder holds; None where it holds none's."""
+    with suppress(FileNotFoundError, ValueError):
+        told = json.loads((folder / _JOB).read_text("utf-8"))
+        return told if isinstance(told, dict) else None
     return None
 
 

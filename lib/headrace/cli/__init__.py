@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
 from importlib import import_module
 from types import FrameType
 
@@ -11,7 +12,7 @@ import click
 
 from headrace.errors import HeadraceError
 
-INTERRUPTED = 130
+DEFECT, INTERRUPTED = 70, 130
 
 # command -> (module, one line of help); the modules import Spark, boto3 and FastAPI only when they run.
 _COMMANDS = {
@@ -88,7 +89,8 @@ class _LazyGroup(click.Group):
 def cli() -> None:
     """The lambda platform without a seam: predictions that are complete, fresh and provably right.
 
-    Exit codes: 0 done; 1 the answer is no; 2 wrong use or input, do not retry; 75 try again; 130 interrupted.
+    Exit codes: 0 done; 1 the answer is no; 2 wrong use or input, do not retry; 70 a defect; 75 try again; 130
+    interrupted.
     """
 
 
@@ -119,3 +121,8 @@ def main(args: list[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("headrace: interrupted; run the same command again to resume", err=True)
         sys.exit(INTERRUPTED)
+    except Exception:  # noqa: BLE001 - whatever it is
+        # Python itself would exit with 1, which is an answer here.
+        traceback.print_exc()
+        click.echo("headrace: this is a defect; please report it with what stands above", err=True)
+        sys.exit(DEFECT)

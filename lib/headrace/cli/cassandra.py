@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ from headrace.cli.opening import now, opened_spark
 from headrace.cli.options import json_option, with_settings
 from headrace.cli.output import say_steps, show
 from headrace.config import Settings
-from headrace.errors import AnswerIsNo
+from headrace.errors import AnswerIsNo, InputError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -212,8 +213,11 @@ def cleanup(settings: Settings, yes: bool, as_json: bool) -> None:
         if not as_json:
             for step in steps:
                 click.echo(f"{'drop' if step.drops else 'keep'}  {step.text}")
-        if going and not yes and not as_json and not click.confirm(f"drop {len(going)} of {len(steps)}?", err=True):
-            raise AnswerIsNo("nothing was dropped")
+        if going and not yes and not as_json:
+            if not sys.stdin.isatty():
+                raise InputError("nothing was dropped: there is no terminal to confirm it at", do="give --yes")
+            if not click.confirm(f"drop {len(going)} of {len(steps)}?", err=True):
+                raise AnswerIsNo("nothing was dropped")
         dropped = going if yes or not as_json else []
         for step in dropped:
             drop(settings, cassandra, step)

@@ -64,7 +64,9 @@ def promote(
 
 @click.command()
 @definition_argument
-@click.option("--to", "generation", type=int, metavar="N", help="Which former champion [default: the last one].")
+@click.option(
+    "--to", "generation", type=click.IntRange(1), metavar="N", help="Which former champion [default: the last one]."
+)
 @_alias
 @click.option("--now", "at_once", is_flag=True, help="Do not wait for its stream; answers say stale until it is there.")
 @json_option
@@ -105,7 +107,9 @@ def _say_champion(as_json: bool, champion: Champion, text: str, gate: Mapping[st
 
 @click.command()
 @definition_argument
-@click.option("--generation", "-g", type=int, metavar="N", help="Which one to compare [default: the challenger].")
+@click.option(
+    "--generation", "-g", type=click.IntRange(1), metavar="N", help="Which one to compare [default: the challenger]."
+)
 @click.option(
     "--sample", type=click.IntRange(1), default=10_000, show_default=True, metavar="N", help="At most so many entities."
 )

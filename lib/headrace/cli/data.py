@@ -28,15 +28,15 @@ def generate() -> None:
     required=True,
     help="Where to: FILE.csv, FILE.csv.gz or FILE.parquet.",
 )
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
-def purchases(*, customers: int, rows: int, seed: int, path: Path, force: bool) -> None:
+@click.option("--replace", is_flag=True, help="Replace a file that is there.")
+def purchases(*, customers: int, rows: int, seed: int, path: Path, replace: bool) -> None:
     """Write purchases of an invented shop, with the columns and quirks of UCI Online Retail."""
     from headrace.errors import InputError
     from headrace.sources.progress import shown
     from headrace.sources.purchases import write_purchases
 
-    if path.exists() and not force:
-        raise InputError(f"{path} is there already", do="name another file, or replace it with --force")
+    if path.exists() and not replace:
+        raise InputError(f"{path} is there already", do="name another file, or replace it with --replace")
     with shown("generating purchases", rows, "rows") as advance:
         write_purchases(path, customers, rows, seed, advance)
     click.echo(f"{path}: {rows:,} rows of {customers:,} customers, seed {seed}")
@@ -52,10 +52,10 @@ def purchases(*, customers: int, rows: int, seed: int, path: Path, force: bool) 
     "--after", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File of the events from it on."
 )
 @click.option("--definition", default="segments", show_default=True, metavar="DEFINITION", help="Whose columns it has.")
-@click.option("--force", is_flag=True, help="Replace files that are there.")
+@click.option("--replace", is_flag=True, help="Replace files that are there.")
 @with_settings
 def split(
-    settings: Settings, path: Path, at: datetime, before: Path, after: Path, definition: str, force: bool
+    settings: Settings, path: Path, at: datetime, before: Path, after: Path, definition: str, replace: bool
 ) -> None:
     """Cut FILE (.csv or .csv.gz) in two by event time; rows keep their bytes, and both files have the header.
 
@@ -73,7 +73,7 @@ def split(
         at,
         (before, after),
         multiline=settings.ingest.multiline,
-        replace=force,
+        replace=replace,
     )
     click.echo(f"{before}: {parts.before:,} rows before {at:%Y-%m-%d %H:%M:%S %Z}")
     click.echo(f"{after}: {parts.after:,} rows from then on")

@@ -26,7 +26,13 @@ from headrace.config import Settings
 )
 @click.option("--entity", metavar="NAME", help="With --definition: the column whose values are the keys.")
 @click.option("--event-time", metavar="NAME", help="With --definition: the column of times that orders the events.")
-@click.option("--replace", is_flag=True, help="With --definition: overwrite OUT.py.")
+@click.option(
+    "--query",
+    metavar="QUERY.sql",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Ask this query of the warehouse that sales.source names first; its rows become FILE (.parquet).",
+)
+@click.option("--replace", is_flag=True, help="Overwrite OUT.py of --definition, and FILE of --query.")
 @json_option
 @with_settings
 def datasource(
@@ -37,21 +43,27 @@ def datasource(
     out: Path | None,
     entity: str | None,
     event_time: str | None,
+    query: Path | None,
     replace: bool,
     as_json: bool,
 ) -> None:
     """Tell what the columns of FILE (.parquet, .csv or .csv.gz, .json lines) are, and their statistics.
 
     The schema is written as TOML the first time, and read from then on, as you may have edited it. With --definition,
-    a Python file is drafted from it, which `headrace run OUT.py:NAME --input FILE` trains.
+    a Python file is drafted from it, which `headrace run OUT.py:NAME --input FILE` trains. With --query, FILE is made
+    of what a warehouse answers.
     """
-    from headrace.batch.datasource import described, require_writable, written_definition
+    from headrace.batch.datasource import asked, described, require_writable, written_definition
     from headrace.report import write_statistics
 
     if out is not None:
         require_writable(out, replace=replace)
-    elif entity or event_time or replace:
-        raise click.UsageError("--entity, --event-time and --replace go with --definition")
+    elif entity or event_time:
+        raise click.UsageError("--entity and --event-time go with --definition")
+    elif replace and query is None:
+        raise click.UsageError("--replace goes with --definition or --query")
+    if query is not None:
+        asked(settings, query, path, replace=replace)
     file = schema or path.with_name(f"{path.name}.toml")
     with opened_spark(settings, f"datasource {path.name}", say_steps(as_json)) as spark:
         source, columns = described(spark, path, file, target)

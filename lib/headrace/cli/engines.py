@@ -48,9 +48,10 @@ def doctor(settings: Settings, as_json: bool) -> None:
 @click.argument("engines", nargs=-1, metavar="[ENGINE ...]")
 @with_settings
 def up(settings: Settings, engines: tuple[str, ...]) -> None:
-    """Start local engines (dynamodb, kafka, cassandra, s3, kinesis; default: dynamodb and kafka) until they answer.
+    """Start local engines (default: dynamodb and kafka; there are cassandra, s3, kinesis and postgres, too).
 
-    What answers already is left alone. Their data survives `headrace down`, but for the streams of kinesis.
+    It waits until they answer; what answers already is left alone. Their data survives `headrace down`, but for the
+    streams of kinesis.
     """
     from headrace.local import engines as local
 

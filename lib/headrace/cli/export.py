@@ -18,10 +18,10 @@ from headrace.config import Settings
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Where to [default: stdout]."
 )
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--replace", is_flag=True, help="Replace a file that is there.")
 @with_settings
 def export(
-    settings: Settings, definition: str, generation: int | None, _format: str, out: Path | None, force: bool
+    settings: Settings, definition: str, generation: int | None, _format: str, out: Path | None, replace: bool
 ) -> None:
     """Write the fitted model of a sealed generation of DEFINITION as PMML 4.4, which other tools score.
 
@@ -32,8 +32,8 @@ def export(
     from headrace.registry import Registry
     from headrace.registry.export import as_pmml
 
-    if out is not None and out.exists() and not force:
-        raise InputError(f"{out} is there already", do="name another file, or replace it with --force")
+    if out is not None and out.exists() and not replace:
+        raise InputError(f"{out} is there already", do="name another file, or replace it with --replace")
     name = name_of(definition)
     registry = Registry(settings.registry)
     sealed = registry.load(name, generation or registry.newest(name))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from headrace.cli.output import log_lines
 
+log = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
 
 definition_argument = click.argument("definition", metavar="DEFINITION")
@@ -44,9 +48,30 @@ def with_settings(command: F) -> F:
             logging.getLogger(client).setLevel(logging.WARNING if verbose else logging.CRITICAL)
         settings = config.load(assignments, env)
         log_lines(journal.NAME, logging.INFO if verbose else settings.stream.log_level.upper())
-        return command(*args, settings=settings, **kwargs)
+        with named_paths():
+            return command(*args, settings=settings, **kwargs)
 
     return wrapped  # type: ignore[return-value]
+
+
+@contextmanager
+def named_paths() -> Iterator[None]:
+    """Name the file or folder that cannot be read or written: StartAgain for a full disk, else InputError.
+
+    Where nobody nearer to it does. What is said of no path passes.
+    """
+    from headrace.errors import InputError, StartAgain
+
+    try:
+        yield
+    except OSError as error:
+        if not isinstance(error.filename, str | Path):
+            raise
+        log.info("what cannot be used was asked for here", exc_info=True)
+        what = f"{error.filename} cannot be used"
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StartAgain(what, found=error.strerror, do="free some space, then run again") from error
+        raise InputError(what, found=error.strerror, do="name another place, or mend who may use it") from error
 
 
 class Instant(click.ParamType["datetime"]):

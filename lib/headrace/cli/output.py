@@ -26,12 +26,20 @@ def log_lines(name: str, level: int | str) -> None:
 
 
 def show(as_json: bool, value: Any, text: Callable[[], Any]) -> None:
+    """Print the result: as one JSON object, or as text or what rich draws.
+
+    A plain text goes out as it is: what users name, such as a column `[/a]`, is no markup, and a path is not broken.
+    """
     if as_json:
         click.echo(json.dumps(value, default=str))
         return
+    told = text()
+    if isinstance(told, str):
+        click.echo(told)
+        return
     from rich.console import Console
 
-    Console().print(text(), highlight=False)
+    Console().print(told, highlight=False)
 
 
 def fields(values: dict[str, Any]) -> str:
@@ -45,7 +53,9 @@ def table(rows: Sequence[Mapping[str, Any]], none: str) -> Any:
 
     if not rows:
         return none
-    drawn = Table(*rows[0])
+    drawn = Table()
+    for name in rows[0]:
+        drawn.add_column(Text(name), overflow="fold")
     for row in rows:
         drawn.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
     return drawn

@@ -27,12 +27,13 @@ class Part(click.ParamType["Splitting"]):
     name = "part"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Splitting:
+        from headrace.config import text_of
         from headrace.evaluate.splitting import Splitting
 
         if isinstance(value, Splitting):
             return value
         text = str(value)
-        return Splitting.of(Path(text).read_text("utf-8") if text.endswith(".json") and Path(text).is_file() else text)
+        return Splitting.of(text_of(Path(text), "the part") if text.endswith(".json") else text)
 
 
 _part = click.option(
@@ -48,7 +49,7 @@ _part = click.option(
 @definition_argument
 @generation_option
 @_part
-@click.option("--against", type=int, metavar="N", help="Measure that generation on the same events, too.")
+@click.option("--against", type=click.IntRange(1), metavar="N", help="Measure that generation on the same events, too.")
 @json_option
 @with_settings
 def evaluate(
@@ -85,7 +86,7 @@ def evaluate(
 @click.option("--every", is_flag=True, help="All events of the lake's snapshot, not a part.")
 @click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), help="Where to [default: in home].")
 @click.option("--single", is_flag=True, help="Join the shards into one file, predictions.csv.gz.")
-@click.option("--replace", is_flag=True, help="Drop what an earlier job left in the folder.")
+@click.option("--replace", is_flag=True, help="Drop what another job left in the folder; never anything else.")
 @json_option
 @with_settings
 def batch_predict(
@@ -153,6 +154,6 @@ def _newest(settings: Settings, name: str, generation: int | None) -> int:
     from headrace.registry import Registry
 
     registry = Registry(settings.registry)
-    chosen = generation or max(registry.sealed(name), default=0)
+    chosen = generation or registry.newest(name)
     registry.peek(name, chosen)
     return chosen

@@ -48,9 +48,11 @@ def _now(settings: Settings, definition: str, entity: str) -> Answer:
 
 def _then(settings: Settings, definition: str, entity: str, as_of: datetime) -> Answer:
     from headrace.registry import Registry
+    from headrace.serving.lookup import past
     from headrace.serving.past import Past
 
-    return Past(settings.lake, Registry(settings.registry), load(definition)).one(entity, as_of)
+    then = past(as_of, now())
+    return Past(settings.lake, Registry(settings.registry), load(definition)).one(entity, then)
 
 
 @click.command()

@@ -13,6 +13,7 @@ from headrace.config.sections import (
     StoreSettings,
 )
 from headrace.config.settings import Settings, load, redacted
+from headrace.config.texts import text_of
 from headrace.config.variables import (
     data_folder,
     is_set,
@@ -43,5 +44,6 @@ __all__ = [
     "redacted",
     "secret",
     "spark_submit_flags",
+    "text_of",
     "under_spark_submit",
 ]

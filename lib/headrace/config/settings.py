@@ -28,6 +28,7 @@ from headrace.config.sections import (
     StoreSettings,
     StreamSettings,
 )
+from headrace.config.texts import text_of
 from headrace.errors import ConfigError, nearest
 
 
@@ -102,7 +103,7 @@ def load(assignments: Iterable[str] = (), environment: str | None = None) -> Set
                 f"--set {assignment!r} is not understood",
                 expected="section.key=value with a known key",
                 nearest=nearest(key, known),
-                do=f"known keys: {', '.join(known)}",
+                do=_beside(key, known),
             )
         _assign(merged, key.split("."), _value(value))
     merged["environment"] = name
@@ -127,7 +128,7 @@ def _overlays(name: str) -> list[tuple[str, str]]:
     if name != "base" and packaged.is_file():
         found.append((packaged.read_text("utf-8"), f"{name}.toml"))
     if deployed.is_file():
-        found.append((deployed.read_text("utf-8"), str(deployed)))
+        found.append((text_of(deployed, "the settings"), str(deployed)))
     if not found:
         raise ConfigError(
             f"there is no environment {name!r}",
@@ -163,6 +164,15 @@ def _paths(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
     for key, value in tree.items():
         paths += _paths(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
     return paths
+
+
+def _beside(key: str, known: list[str]) -> str:
+    """The keys of the section that was meant; where there is no such section, the sections."""
+    section = key.partition(".")[0]
+    inside = [path for path in known if path.startswith(f"{section}.")]
+    if inside:
+        return f"known keys: {', '.join(inside)}"
+    return f"known sections: {', '.join(dict.fromkeys(path.partition('.')[0] for path in known))}"
 
 
 def _value(text: str) -> Any:

@@ -44,11 +44,6 @@ class Generation:
         """Parquet, one row an entity: entity, state, outputs, features, prediction."""
         return self.path / STATE
 
-    @property
-    def model_path(self) -> Path:
-        """The Spark ML pipeline; absent for a definition without a learner."""
-        return self.path / MODEL
-
 
 @dataclass(frozen=True)
 class Draft:

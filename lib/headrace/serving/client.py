@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import quote
@@ -26,6 +27,7 @@ _IS_NO: Mapping[str, type[AnswerIsNo]] = {
     "unknown-key": UnknownKey,
     "unknown-definition": UnknownDefinition,
     "no-learner": NoLearner,
+    "no-answer": AnswerIsNo,
 }
 # Clients rewrite these parts of a path, so they are asked for in a body.
 _NOT_IN_PATHS = frozenset({"", ".", ".."})
@@ -70,15 +72,21 @@ class Client(_Shared):
         super().__init__(url, token, timeout_s, retry_s)
         self._http = httpx.Client(**self._options)
 
-    def lookup(self, definition: str, entity: str) -> Answer:
-        """The answer for one entity; UnknownKey when there is none."""
-        if entity in _NOT_IN_PATHS:
-            return _only(definition, entity, self.lookup_many(definition, [entity]))
+    def lookup(self, definition: str, entity: str, *, as_of: datetime | None = None) -> Answer:
+        """The answer for one entity; UnknownKey when there is none.
+
+        as_of: what was answered at that past instant, which has a time zone; AnswerIsNo where nothing was.
+        """
+        if as_of is not None or entity in _NOT_IN_PATHS:
+            return _only(definition, entity, self.lookup_many(definition, [entity], as_of=as_of))
         return Answer.from_json(self._ask("GET", _one(definition, entity)))
 
-    def lookup_many(self, definition: str, entities: Iterable[str]) -> Answers:
-        """The answers for any number of entities, a hundred at a time; those of one hundred are of one generation."""
-        return _joined([self._ask("POST", _many(definition), body) for body in _bodies(entities)])
+    def lookup_many(self, definition: str, entities: Iterable[str], *, as_of: datetime | None = None) -> Answers:
+        """The answers for any number of entities, a hundred at a time; those of one hundred are of one generation.
+
+        as_of: as for `lookup`.
+        """
+        return _joined([self._ask("POST", _many(definition), body) for body in _bodies(entities, as_of)])
 
     def predict(
         self,
@@ -129,15 +137,15 @@ class AsyncClient(_Shared):
         super().__init__(url, token, timeout_s, retry_s)
         self._http = httpx.AsyncClient(**self._options)
 
-    async def lookup(self, definition: str, entity: str) -> Answer:
+    async def lookup(self, definition: str, entity: str, *, as_of: datetime | None = None) -> Answer:
         """As `Client.lookup`."""
-        if entity in _NOT_IN_PATHS:
-            return _only(definition, entity, await self.lookup_many(definition, [entity]))
+        if as_of is not None or entity in _NOT_IN_PATHS:
+            return _only(definition, entity, await self.lookup_many(definition, [entity], as_of=as_of))
         return Answer.from_json(await self._ask("GET", _one(definition, entity)))
 
-    async def lookup_many(self, definition: str, entities: Iterable[str]) -> Answers:
+    async def lookup_many(self, definition: str, entities: Iterable[str], *, as_of: datetime | None = None) -> Answers:
         """As `Client.lookup_many`."""
-        return _joined([await self._ask("POST", _many(definition), body) for body in _bodies(entities)])
+        return _joined([await self._ask("POST", _many(definition), body) for body in _bodies(entities, as_of)])
 
     async def predict(
         self,
@@ -212,9 +220,10 @@ def _quoted(entity: str) -> str:
         raise InputError("an entity is not text", found="half of a surrogate pair", expected="valid Unicode") from None
 
 
-def _bodies(entities: Iterable[str]) -> list[dict[str, Any]]:
+def _bodies(entities: Iterable[str], as_of: datetime | None) -> list[dict[str, Any]]:
     asked = list(dict.fromkeys(entities))
-    return [{"entities": asked[start : start + MAX_ENTITIES]} for start in range(0, len(asked), MAX_ENTITIES)]
+    then = {} if as_of is None else {"as_of": as_of.isoformat()}
+    return [{"entities": asked[start : start + MAX_ENTITIES], **then} for start in range(0, len(asked), MAX_ENTITIES)]
 
 
 def _asked(records: Sequence[Mapping[str, Any]], entities: Sequence[str], parameters: Parameters) -> dict[str, Any]:
@@ -259,7 +268,8 @@ def _error_of(response: httpx.Response) -> HeadraceError:
         seconds = float(after) if after.isdigit() else 0.0
         return ServerUnavailable("the server cannot answer now", found=f"{status}: {detail}", retry_after_s=seconds)
     if 400 <= status < 500:
-        return InputError("the server does not take this request", found=f"{status}: {detail}")
+        fields = "".join(f"; {one['field']}: {one['message']}" for one in problem.get("errors") or ())
+        return InputError("the server does not take this request", found=f"{status}: {detail}{fields}")
     return HeadraceError("the server failed", found=f"{status}: {detail}, request {problem.get('request_id')}")
 
 

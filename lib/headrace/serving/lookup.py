@@ -197,6 +197,18 @@ def checked(definition: str, entities: Sequence[str]) -> list[str]:
     return asked
 
 
+def past(at: datetime, now: datetime) -> datetime:
+    """The instant to answer as of, if it has come. Raises InputError for one that has not: more may count by then."""
+    if at > now:
+        raise InputError(
+            "the instant to answer as of has not come",
+            found=iso(at),
+            expected=f"one up to {iso(now)}",
+            do="leave it out for what is answered now",
+        )
+    return at
+
+
 def answers_of(
     definition: str, asked: Sequence[str], served: Served, held: Mapping[str, Held], *, now: datetime
 ) -> Answers:

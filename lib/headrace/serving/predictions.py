@@ -25,7 +25,7 @@ from headrace.errors import DefinitionError, HeadraceError, RegistryError, Store
 from headrace.serving import problems
 from headrace.serving.answering import Answering, Found, Missed
 from headrace.serving.console import NoQuery
-from headrace.serving.lookup import checked, unknown
+from headrace.serving.lookup import checked, past, unknown
 from headrace.serving.metrics import Metrics
 from headrace.serving.problems import Refusal
 from headrace.serving.rehearsal import Rehearsal
@@ -151,12 +151,12 @@ class Predictions:
 
     async def _then(self, definition: str, entities: list[str], at: datetime) -> tuple[list[dict[str, Any]], list[str]]:
         """What was answered then of the entities, and those that had no answer; recomputed in a thread."""
-        asked, past = checked(definition, entities), self._past(definition)
-        if past is None:
+        asked, then, held = checked(definition, entities), past(at, self._clock()), self._past(definition)
+        if held is None:
             detail = f"{definition!r} is not among the definitions whose past is answered (serve.past)"
             raise Refusal(501, "not-available", detail)
         try:
-            answers, missing = await self._ask(anyio.to_thread.run_sync(past.many, asked, at))
+            answers, missing = await self._ask(anyio.to_thread.run_sync(held.many, asked, then))
         except (DefinitionError, RegistryError) as error:
             log.warning("an answer as of %s cannot be recomputed: %s", at, error)
             raise Refusal(501, "not-available", "the generation of then cannot be recomputed here any more") from None

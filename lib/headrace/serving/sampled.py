@@ -123,9 +123,10 @@ def logged_answers(folder: Path, definition: str, since: datetime | None = None)
     Raises InputError for a line that is no answer, but for a last one that was cut off.
     """
     for file in sorted((folder / definition).glob("*.jsonl")):
-        lines = file.read_text("utf-8").splitlines(keepends=True)
+        # As bytes: to a text, U+0085 and U+2028 end a line too, and keys may hold them.
+        lines = file.read_bytes().splitlines(keepends=True)
         for number, line in enumerate(lines, 1):
-            if not line.endswith("\n"):
+            if not line.endswith(b"\n"):
                 continue
             try:
                 answer = Logged.from_json(json.loads(line))

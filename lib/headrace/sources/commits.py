@@ -71,7 +71,8 @@ def last_note(table: Path) -> Note | None:
     """
     commit_files = (path for path in (table / "_delta_log").glob("*.json") if path.stem.isdigit())
     for path in sorted(commit_files, reverse=True):
-        told = [json.loads(line).get("commitInfo") for line in path.read_text("utf-8").splitlines() if line]
+        # As bytes: to a text, U+0085 and U+2028 end a line too, and the log tells the least and greatest of a column.
+        told = [json.loads(line).get("commitInfo") for line in path.read_bytes().splitlines() if line]
         for info in filter(None, told):
             note = Note.read(info.get("userMetadata"))
             if note is not None or info.get("operation") == "RESTORE":

@@ -39,6 +39,12 @@ _CAUSES: tuple[tuple[tuple[str, ...], Callable[[str], HeadraceError]], ...] = (
         ),
     ),
     (
+        ("DELTA_CANNOT_CREATE_LOG_PATH",),
+        lambda file: TerminalError(
+            f"{file} cannot be written", do="set the `home` setting, or $HEADRACE_HOME, to a folder of yours"
+        ),
+    ),
+    (
         ("OutOfMemoryError", "Java heap space"),
         lambda _: TerminalError(
             "Spark ran out of memory", do="give it more, for instance --set spark.driver_memory=4g"

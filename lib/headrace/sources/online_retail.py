@@ -91,6 +91,7 @@ def _named(path: Path) -> Path:
         f"there is no input {str(path)!r}",
         found=None if parent.is_dir() else f"no folder {str(parent)!r}",
         nearest=nearest(path.name, among),
+        do="check --input",
     )
 
 

@@ -114,7 +114,7 @@ def _refuse_parts(file: FileFingerprint, parts: tuple[Path, Path], *, replace: b
         if path.absolute() == file.path:
             raise InputError(f"{path} is the file that is to be split", do="name another file")
         if path.exists() and not replace:
-            raise InputError(f"{path} is there already", do="name another file, or replace it with --force")
+            raise InputError(f"{path} is there already", do="name another file, or replace it with --replace")
 
 
 @contextmanager

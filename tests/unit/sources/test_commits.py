@@ -43,6 +43,14 @@ def test_the_last_note_is_read_from_the_log_itself(tmp_path):
     assert last_note(tmp_path) is None  # what it said may not be in the table any more
 
 
+def test_a_log_whose_statistics_hold_other_line_ends_is_read(tmp_path):
+    commit(tmp_path, 3, "WRITE", note(1, s0=5).to_json())
+    file = tmp_path / "_delta_log" / f"{3:020d}.json"
+    stats = json.dumps({"add": {"stats": "a\u0085b\u2028c"}}, ensure_ascii=False)
+    file.write_text(f"{stats}\n{file.read_text('utf-8')}", "utf-8")
+    assert last_note(tmp_path) == note(1, s0=5)
+
+
 def test_of_all_notes_each_shard_has_its_furthest_place():
     known = [
         Commit(4, "WRITE", note(9, s0=2)),  # of a driver that had read the lake before another one landed

@@ -19,6 +19,7 @@ from headrace.sources.failures import explained, named_failures
         ("EOFException: Unexpected end of input stream at file:/d/a.csv.gz", InputError, "file:/d/a.csv.gz ends too"),
         ("Illegal Parquet type: INT64 (TIMESTAMP(NANOS,false)) file:/d/a.parquet", SchemaError, "coerce_timestamps"),
         ("[CANNOT_READ_FILE_FOOTER] Could not read footer: file:/d/a.parquet.", InputError, "is damaged"),
+        ("[DELTA_CANNOT_CREATE_LOG_PATH] Cannot create file:/d/_delta_log", TerminalError, "_log cannot be written"),
         ("[FAILED_READ_FILE.FILE_NOT_EXIST] file:/d/a.csv", InputError, "file:/d/a.csv vanished"),
     ],
 )

@@ -257,7 +257,7 @@ def test_the_command_writes_and_refuses_to_replace(tmp_path):
     before = Path(target).read_bytes()
     again = CliRunner().invoke(generate, asked)
     assert isinstance(again.exception, InputError)
-    assert "replace it with --force" in str(again.exception)
-    other = [*asked, "--force", "--seed", "4"]
+    assert "replace it with --replace" in str(again.exception)
+    other = [*asked, "--replace", "--seed", "4"]
     assert CliRunner().invoke(generate, other).exit_code == 0
     assert Path(target).read_bytes() != before

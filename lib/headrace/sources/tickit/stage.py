@@ -12,7 +12,7 @@ from headrace import config
 from headrace.config import Settings
 from headrace.errors import InputError
 from headrace.local.endpoints import ENGINE
-from headrace.sources.postgres import Server, connected, query_to_parquet
+from headrace.sources.postgres import Server, connected
 from headrace.sources.progress import say
 from headrace.sources.tickit.query import QUERY
 from headrace.sources.tickit.tables import (
@@ -25,6 +25,7 @@ from headrace.sources.tickit.tables import (
     listings_and_sales,
     published,
 )
+from headrace.sources.warehouse import rows_of, server_of
 
 if TYPE_CHECKING:
     import pg8000.native as pg
@@ -39,39 +40,14 @@ def staged(settings: Settings) -> tuple[Path, str]:
     """The file of the query's rows, and what people should know about them.
 
     sales.source says which warehouse is asked. The local PostgreSQL is filled first, once; any other is only read.
-    Raises EngineError, naming `headrace up postgres`, where the local one does not answer; InputError and
-    SourceUnavailable as `query_to_parquet`.
+    Raises as `rows_of`.
     """
     query = _query(settings)
     path = settings.staged / f"sales-{hashlib.sha256(query.encode()).hexdigest()[:12]}.parquet"
-    if settings.sales.source == "redshift":
-        from headrace.sources import redshift
-
-        done = redshift.query_to_parquet(settings.redshift, query, path)
-        say(f"{done.rows:,} rows in {done.files} files of Redshift are staged")
-        return path, ""
-    server, note = server_of(settings), ""
-    if settings.postgres.address == ENGINE:
-        note = load(server)
-    rows = query_to_parquet(server, query, path)
-    say(f"{rows:,} rows of {server.shown} are staged")
+    engine = settings.sales.source == "postgres" and settings.postgres.address == ENGINE
+    note = load(server_of(settings)) if engine else ""
+    rows_of(settings, query, path)
     return path, note
-
-
-def server_of(settings: Settings) -> Server:
-    """Where `postgres.address` says the database is, and who asks it."""
-    wanted = settings.postgres
-    if wanted.address == ENGINE:
-        from headrace.local.engines import endpoint
-        from headrace.local.postgres import DATABASE, USER, password_of
-
-        host, _, port = endpoint("postgres", settings).rpartition(":")
-        return Server(host, int(port), DATABASE, USER, password_of(settings.engine_home / "postgres"))
-    host, _, port = wanted.address.rpartition(":")
-    if not host or not port.isdigit():
-        raise InputError("postgres.address names no server", found=repr(wanted.address), expected="host:port")
-    password = config.secret(wanted.password_secret)
-    return Server(host, int(port), wanted.database, wanted.user, password, wanted.tls)
 
 
 def load(server: Server, sold: int = SOLD_LISTINGS, known: Dimensions | None = None) -> str:
@@ -136,7 +112,4 @@ def _query(settings: Settings) -> str:
     named = settings.sales.query_file
     if not named:
         return QUERY.format(schema=SCHEMA)
-    path = Path(named)
-    if not path.is_file():
-        raise InputError(f"there is no file {named!r} with the query of sales", do="mend sales.query_file")
-    return path.read_text("utf-8")
+    return config.text_of(Path(named), "sales.query_file")
