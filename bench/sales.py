@@ -35,7 +35,7 @@ from headrace.sources.postgres import Server, query_to_parquet
 from headrace.sources.tickit.query import QUERY
 from headrace.sources.tickit.stage import SCHEMA, load
 
-PUBLISHED_S, RECORDS, ROUNDS = 60.0, 30_382, 7
+PUBLISHED_S, RECORDS, ROUNDS = 60.0, 30_382, 14
 
 
 def run(work: Path, _source: Path) -> Iterator[Metric]:
