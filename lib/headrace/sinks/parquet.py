@@ -47,7 +47,7 @@ def write_in_order(rows: DataFrame, order: Sequence[str], columns: Sequence[str]
 def grouped(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
     """The rows of batches of any sizes as tables of `size` rows, the last of what is left; none without rows.
 
-    >>> some = [pa.RecordBatch.from_pydict({"a": list(range(n))}) for n in (2, 0, 5, 1)]
+    >>> some = [pa.record_batch({"a": pa.array(range(n), pa.int64())}) for n in (2, 0, 5, 1)]
     >>> [table.num_rows for table in grouped(some, 3)]
     [3, 3, 2]
     """
