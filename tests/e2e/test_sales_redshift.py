@@ -5,11 +5,12 @@ Oracle: the rows that `sales.source=postgres` lands of the same tables.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,13 +139,20 @@ def test_what_lands_is_what_postgres_lands(warehouse: Warehouse, ran: Any) -> No
     assert landed(warehouse.shell("run")) == landed(other)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def deaf_to_ctrl_c() -> None:
+    """As a shell starts what runs in its background."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@pytest.mark.parametrize(
+    ("number", "started"), [(signal.SIGINT, None), (signal.SIGTERM, None), (signal.SIGTERM, deaf_to_ctrl_c)]
+)
 def test_a_run_that_is_ended_cancels_the_statement_and_leaves_nothing(
-    warehouse: Warehouse, number: signal.Signals
+    warehouse: Warehouse, number: signal.Signals, started: Callable[[], None] | None
 ) -> None:
     warehouse.redshift.held_after = 1
-    shell = warehouse.shell(f"ended-{number.name}")
-    process = shell.start("run", "sales", *warehouse.options())
+    shell = warehouse.shell(f"ended-{number.name}-{'deaf' if started else 'hearing'}")
+    process = shell.start("run", "sales", *warehouse.options(), preexec_fn=started)
     try:
         deadline = time.monotonic() + 120
         while not warehouse.staged and process.poll() is None and time.monotonic() < deadline:
@@ -152,7 +160,9 @@ def test_a_run_that_is_ended_cancels_the_statement_and_leaves_nothing(
         os.killpg(process.pid, number)
         out, err = process.communicate(timeout=120)
     finally:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     assert process.returncode == 130, out + err
     assert "interrupted" in err
     assert "Traceback" not in err
