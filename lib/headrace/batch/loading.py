@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
     from headrace.sources.decoded import Decoded
 
-# Rows of one slice, about: what a load that was killed writes again.
-SLICE_ROWS = 200_000
+# Rows of one slice, about: what a load that was killed writes again. Every slice looks through all rows that are held, so
+# more rows make larger slices rather than more of them.
+SLICE_ROWS, MOST_SLICES = 200_000, 10
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,8 @@ def load_file(
     ) as decoded:
         _refuse_bad(settings, decoded, file)
         table, _ = ensured_table(settings, cassandra, name, layout.shape, now=now)
-        slices = -(-decoded.good // SLICE_ROWS)
-        ledger = _Ledger.opened(settings.home / "loads" / f"{table.id}.json", file, slices, cassandra, table)
+        kept_at = settings.home / "loads" / f"{table.id}.json"
+        ledger = _Ledger.opened(kept_at, file, slices_of(decoded.good), cassandra, table)
         with named(settings.cassandra, f"loading {table.full_name}"):
             target = table_in(spark, catalog(spark, settings), table, settings.cassandra.retry_s)
             before = _write_slices(decoded.events, layout, target, ledger, advance)
@@ -119,6 +120,15 @@ def load_file(
         in_table=in_table,
         quarantined_by_reason=decoded.by_reason,
     )
+
+
+def slices_of(rows: int) -> int:
+    """How many slices so many rows are written in; by the rows alone, so that a load resumes on any cluster.
+
+    >>> slices_of(20), slices_of(541_909), slices_of(100_000_000)
+    (1, 3, 10)
+    """
+    return min(MOST_SLICES, -(-rows // SLICE_ROWS))
 
 
 def numbered(events: DataFrame, layout: Layout) -> DataFrame:
