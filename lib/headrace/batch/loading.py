@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from headrace.sources.decoded import Decoded
 
-# Rows of one slice, about: what a load that was killed writes again. Every slice looks through all rows that are held, so
-# more rows make larger slices rather than more of them.
+# Rows of one slice, about: what a load that was killed writes again. Every slice looks through all rows that are held,
+# so more rows make larger slices rather than more of them.
 SLICE_ROWS, MOST_SLICES = 200_000, 10
 
 
